@@ -1,0 +1,1 @@
+"""The roof: the only room that knows Redis, FastStream, Starlette, litellm and the other outside parts."""

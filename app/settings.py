@@ -1,0 +1,102 @@
+"""Every setting of Helix, read once from the environment. A value that makes no sense stops the process with one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROVIDER_KEYS = ("anthropic", "openai", "xai", "perplexity")
+
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Settings(BaseSettings):
+    """Names are the contract's; each environment variable is the field's name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: SecretStr
+    """postgresql://…"""
+    database_replica_url: SecretStr | None = None
+    redis_url: SecretStr
+    """The log: append-only file, fsync always, noeviction."""
+    cache_url: SecretStr | None = None
+    """The cache; the log server where it is not set."""
+
+    api_key_encryption_key: SecretStr
+    """Wraps the data keys: 32 bytes in hex or base64. Several, separated by commas, during a rotation: the first
+    wraps, all unwrap."""
+
+    anthropic_api_key: SecretStr | None = None
+    openai_api_key: SecretStr | None = None
+    xai_api_key: SecretStr | None = None
+    perplexity_api_key: SecretStr | None = None
+    anthropic_base_url: str = "https://api.anthropic.com"
+    openai_base_url: str = "https://api.openai.com/v1"
+    xai_base_url: str = "https://api.x.ai/v1"
+    perplexity_base_url: str = "https://api.perplexity.ai"
+    helix_providers: Path | None = None
+    """A TOML file of more providers."""
+    helix_prices: Path | None = None
+    """A TOML file of prices that override the catalogue; `prices.toml` at the root where it is not set."""
+    helix_sandbox_url: str | None = None
+    """Where the sandbox provider listens; set by `up` when no provider key is."""
+
+    sentry_dsn: SecretStr | None = None
+
+    max_connections_per_user: int | None = Field(default=None, ge=1)
+    """Requests in flight an account may have; the tier's number where it is not set."""
+    worker_concurrency: Count = Field(
+        default=2000, validation_alias=AliasChoices("worker_concurrency", "celery_worker_concurrency")
+    )
+    """Provider calls in flight in one worker process."""
+    redis_max_connections: Count = 200
+    max_db_connections: Count = 20
+    workers: Count = 1
+    port: int = Field(default=8000, ge=0, le=65535)
+    helix_host: str = "127.0.0.1"
+    helix_partitions: int = Field(default=1, ge=1, le=1024)
+    helix_process_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    """Stable over a restart of the same process: the consumer's name on the log."""
+    helix_allow_unsafe_log: bool = False
+    """Serve although the log may evict or does not fsync: acknowledged requests can be lost."""
+    helix_log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    helix_metrics_dir: Path | None = None
+    """Where the processes of one machine put their counts together; set by `up`."""
+
+    @model_validator(mode="after")
+    def _providers_file_exists(self) -> Self:
+        if self.helix_providers and not self.helix_providers.is_file():
+            raise ValueError(f"HELIX_PROVIDERS names no file: {self.helix_providers}")
+        return self
+
+    @property
+    def cache(self) -> str:
+        return (self.cache_url or self.redis_url).get_secret_value()
+
+    @property
+    def log(self) -> str:
+        return self.redis_url.get_secret_value()
+
+    @property
+    def database(self) -> str:
+        return self.database_url.get_secret_value()
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process. Exits with one line for each setting that is missing or makes no sense."""
+    try:
+        return Settings()  # type: ignore[call-arg]  # the fields come from the environment
+    except ValidationError as refused:
+        for fault in refused.errors(include_url=False, include_input=False):
+            name = str(fault["loc"][0]).upper() if fault["loc"] else "settings"
+            print(f"helix: {name}: {fault['msg']}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None

@@ -1,0 +1,32 @@
+"""Facts about users and keys, published from Postgres through the outbox. No address, name or secret is ever in them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from events.completions import Tier
+from events.message import Event
+
+
+class UserCreated(Event):
+    type: ClassVar[str] = "user.created"
+
+    tier: Tier
+
+
+class KeyCreated(Event):
+    type: ClassVar[str] = "key.created"
+
+    api_key_id: str
+    prefix: str
+    scopes: tuple[str, ...]
+
+
+class KeyRevoked(Event):
+    """From now on this key opens nothing; every process forgets it."""
+
+    type: ClassVar[str] = "key.revoked"
+
+    api_key_id: str
+    key_hash: str
+    """SHA-256 of the key: what the processes remember it by."""
