@@ -1,0 +1,459 @@
+"""What Helix asks of the log server, each in one round trip. Keys and scripts are known here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Final, Literal
+
+from app.log import keys
+from app.log.connection import Argument, Connection, LogRefused, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from events.message import Envelope
+
+IDEMPOTENCY_S: Final = 48 * 3600
+"""How long an Idempotency-Key is remembered (contract 3.2)."""
+
+RETRY_S: Final = 600
+"""How long an SDK's own retry finds the request it repeats (contract 3.2)."""
+
+LIVE_S: Final = 3600
+"""How long an ended request can be followed from its live stream (contract 3.2)."""
+
+RUNNING_S: Final = 4 * LIVE_S
+"""How long the live stream of a running request outlives its last frame: far above the longest request."""
+
+REPLY_FRAMES_MAX: Final = 20_000
+"""Cap of one web process's reply stream. The reader trims what it has read; a reader that is further behind than this
+is gone or must catch up from the live streams."""
+
+REPLY_S: Final = 120
+"""A reply stream outlives its web process by this."""
+
+_SCRIPTS: Final = {
+    name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
+    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel")
+}
+_DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
+
+State = Literal["queued", "running", "completed", "failed", "cancelled"]
+ENDED: Final[frozenset[str]] = frozenset(("completed", "failed", "cancelled"))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The command is on disk. `remaining` is None where no rate limit applies."""
+
+    remaining: int | None
+    whole_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """This has been asked before: `request` is the one that was accepted then."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The idempotency key was used for another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooFast:
+    """The rate limit is used up."""
+
+    retry_after_s: float
+    whole_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """The account has as many requests open as it may."""
+
+    open: int
+
+
+Admission = Accepted | Same | Mismatch | TooFast | TooMany
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How an earlier request with the same meaning is found: by the client's own key, or by an SDK's retry."""
+
+    caller: str
+    """The API key whose SDK repeats itself."""
+    idempotency_digest: str | None = None
+    """SHA-256 of the Idempotency-Key; the account scopes it."""
+    body_digest: str = ""
+    """SHA-256 of route and body."""
+    retry: Literal["", "note", "attach"] = ""
+    """`note`: an SDK may repeat this; `attach`: it says that this is a repetition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What admission holds the account to; 0 is no limit."""
+
+    rate_subject: str
+    rate_interval_us: int = 0
+    burst: int = 0
+    open_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A command in a worker's hands. `attempt` is the delivery count: the fencing token."""
+
+    partition: int
+    entry: str
+    attempt: int
+    request: str
+    account: str
+    reply_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One entry of a live stream. `kind`: d delta, r restarted, e end. `number` counts the frames of an attempt."""
+
+    entry: str
+    request: str
+    attempt: int
+    kind: str
+    number: int
+    meta: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the log server knows of a request while it is open and for an hour after."""
+
+    request: str
+    account: str
+    state: State
+    fields: Mapping[str, str]
+    event: str | None
+    cancelled_by: str | None
+
+
+class Log:
+    """The log of all partitions. One shared connection for what answers at once; blocking reads take their own."""
+
+    def __init__(self, url: str, *, name: str, partitions: int = 1) -> None:
+        self.url = url
+        self.name = name
+        self.partitions = partitions
+        self._connection = Connection(url, name=name, on_connect=_load)
+
+    async def open(self) -> Log:
+        """Connect, or raise LogGone."""
+        await self._connection.open()
+        return self
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    @asynccontextmanager
+    async def blocking(self, purpose: str) -> AsyncIterator[Connection]:
+        """A connection of one's own, for commands that wait on the server."""
+        connection = Connection(self.url, name=f"{self.name}-{purpose}")
+        await connection.open()
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    def command(self, *words: Argument) -> asyncio.Future[Reply]:
+        """Any other command, over the shared connection."""
+        return self._connection(*words)
+
+    def partition_of(self, account: str) -> int:
+        return keys.partition_of(account, self.partitions)
+
+    async def ping(self) -> None:
+        await self._connection("PING")
+
+    # Declared once, when migrating and when a process starts.
+
+    async def declare(self) -> None:
+        """Make every stream and group that is missing. A group starts at 0: what was written before it is read too."""
+        for partition in range(self.partitions):
+            try:
+                await self._connection("XGROUP", "CREATE", keys.commands(partition), keys.COMPLETIONS, "0", "MKSTREAM")
+            except LogRefused as refused:
+                if not str(refused).startswith("BUSYGROUP"):
+                    raise
+
+    # The door.
+
+    async def admit(self, envelope: Envelope, limits: Limits, repeat: Repeat, fields: Mapping[str, str]) -> Admission:
+        """Put a command on the log unless it was there before or the account must wait. One round trip.
+
+        The answer is given only after the log has it on disk. Raises LogGone; with `sent` the outcome is unknown.
+        """
+        p, request, account = self.partition_of(envelope.account), envelope.subject, envelope.account
+        own = keys.request(p, request)
+        said = await self._script(
+            "admit",
+            (
+                keys.commands(p),
+                own,
+                keys.open_requests(p, account),
+                keys.rate(p, limits.rate_subject),
+                keys.idempotency(p, account, repeat.idempotency_digest) if repeat.idempotency_digest else own,
+                keys.retry(p, repeat.caller, repeat.body_digest) if repeat.retry else own,
+            ),
+            request,
+            account,
+            envelope.encode(),
+            envelope.type,
+            envelope.id,
+            limits.rate_interval_us,
+            limits.burst,
+            limits.open_max,
+            repeat.body_digest if repeat.idempotency_digest else "",
+            IDEMPOTENCY_S,
+            repeat.retry,
+            RETRY_S,
+            keys.request(p, ""),
+            *(word for pair in fields.items() for word in pair),
+        )
+        match said:
+            case [b"accepted", remaining, whole_us]:
+                return Accepted(None if remaining < 0 else remaining, whole_us / 1e6)
+            case [b"same", request_before]:
+                return Same(request_before.decode())
+            case [b"mismatch"]:
+                return Mismatch()
+            case [b"rate", wait_us, whole_us]:
+                return TooFast(wait_us / 1e6, whole_us / 1e6)
+            case [b"busy", count]:
+                return TooMany(count)
+        raise LogRefused(f"admit answered {said!r}")
+
+    async def standing(self, account: str, request: str) -> Standing | None:
+        """What is known of an account's request; None when it is unknown, another's, or ended over an hour ago."""
+        flat = await self._connection("HGETALL", keys.request(self.partition_of(account), request))
+        known = {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
+        if known.get("account") != account:
+            return None
+        return _standing(request, known)
+
+    async def open_of(self, account: str) -> list[Standing]:
+        """The account's requests that have not ended, newest first."""
+        p = self.partition_of(account)
+        ids = [id.decode() for id in await self._connection("ZRANGE", keys.open_requests(p, account), 0, -1, "REV")]
+        found = await asyncio.gather(*(self.standing(account, id) for id in ids))
+        return [one for one in found if one is not None and one.state not in ENDED]
+
+    async def cancel(self, account: str, request: str, by: Literal["client", "disconnect"]) -> State | None:
+        """Ask for a request to be stopped → the state it was in; None when it is unknown or another's."""
+        p = self.partition_of(account)
+        said = await self._script("cancel", (keys.request(p, request), keys.control(p)), request, by, account)
+        return said.decode() if said else None
+
+    # The worker.
+
+    def begin(self, owned: Owned, *, worker: str) -> asyncio.Future[Reply]:
+        """Mark a command as taken up → who has cancelled it meanwhile, as bytes, empty when nobody has."""
+        p = owned.partition
+        return self._script(
+            "begin",
+            (keys.request(p, owned.request), keys.live(p, owned.request), keys.reply(p, owned.reply_to or "")),
+            owned.request,
+            owned.attempt,
+            worker,
+            RUNNING_S,
+            "1" if owned.reply_to else "",
+        )
+
+    def tell(self, owned: Owned, number: int, body: bytes) -> Sequence[asyncio.Future[Reply]]:
+        """Append one frame of deltas to the request's live stream and wake the web process that waits."""
+        live = keys.live(owned.partition, owned.request)
+        words = ("a", owned.attempt, "k", "d", "n", number, "f", body)
+        sent = [self._connection("XADD", live, "*", *words), self._connection("EXPIRE", live, RUNNING_S)]
+        if owned.reply_to:
+            reply = keys.reply(owned.partition, owned.reply_to)
+            sent.append(
+                self._connection("XADD", reply, "MAXLEN", "~", REPLY_FRAMES_MAX, "*", "r", owned.request, *words)
+            )
+            sent.append(self._connection("EXPIRE", reply, REPLY_S))
+        return sent
+
+    async def finish(
+        self,
+        owned: Owned,
+        consumer: str,
+        envelope: Envelope,
+        state: State,
+        *,
+        meta: bytes,
+        body: bytes,
+        number: int,
+        parked: str = "",
+    ) -> str | None:
+        """Record the outcome, say the last word, release the account's place and ack, in one step.
+
+        → the event's entry id; None when another worker owns the command by now, and nothing was written.
+        """
+        p = owned.partition
+        said = await self._script(
+            "finish",
+            (
+                keys.commands(p),
+                keys.events(p),
+                keys.live(p, owned.request),
+                keys.reply(p, owned.reply_to or ""),
+                keys.request(p, owned.request),
+                keys.open_requests(p, owned.account),
+                keys.parked(p),
+            ),
+            keys.COMPLETIONS,
+            owned.entry,
+            consumer,
+            owned.attempt,
+            owned.request,
+            state,
+            envelope.encode(),
+            envelope.type,
+            envelope.id,
+            meta,
+            body,
+            number,
+            LIVE_S,
+            "1" if owned.reply_to else "",
+            REPLY_FRAMES_MAX,
+            parked,
+        )
+        return said.decode() if said else None
+
+    async def renew(self, partition: int, consumer: str, held: Sequence[Owned], *, idle_ms: int = 0) -> list[str]:
+        """Keep what this consumer works on → for each: `` still mine, `!` lost, else who has cancelled it.
+
+        With `idle_ms` at the lease's length the entries are given back: anyone may take them over at once.
+        """
+        words = [word for one in held for word in (one.entry, one.attempt, one.request)]
+        said = await self._script(
+            "renew",
+            (keys.commands(partition),),
+            keys.COMPLETIONS,
+            consumer,
+            idle_ms,
+            keys.request(partition, ""),
+            *words,
+        )
+        return [word.decode() for word in said]
+
+    async def reclaim(
+        self, partition: int, consumer: str, *, idle_ms: int, most: int, own: bool = False
+    ) -> tuple[list[tuple[str, int, dict[bytes, bytes]]], int]:
+        """Take over what nobody renews → ((entry, attempt, fields) …, entries whose body was gone from the log).
+
+        `own`: what this very consumer left behind in its former life, however fresh.
+        """
+        taken, gone = await self._script(
+            "reclaim", (keys.commands(partition),), keys.COMPLETIONS, consumer, idle_ms, most, "1" if own else ""
+        )
+        return [
+            (entry.decode(), count, dict(zip(words[::2], words[1::2], strict=True))) for entry, count, words in taken
+        ], gone
+
+    # Facts.
+
+    async def publish(self, envelope: Envelope) -> str:
+        """Append a fact that has no command → its entry id."""
+        key = keys.events(self.partition_of(envelope.account))
+        said = await self._connection(
+            "XADD", key, "*", "__data__", envelope.encode(), "type", envelope.type, "id", envelope.id
+        )
+        return str(said.decode())
+
+    async def read_events(
+        self, partition: int, after: str, *, count: int, block_ms: int | None = None, over: Connection | None = None
+    ) -> list[tuple[str, bytes]]:
+        """(entry id, raw envelope) behind `after`, oldest first. With `block_ms` it waits for the first, over a
+        connection of the caller's own."""
+        block: tuple[Argument, ...] = () if block_ms is None else ("BLOCK", block_ms)
+        said = await (over or self._connection)(
+            "XREAD", "COUNT", count, *block, "STREAMS", keys.events(partition), after
+        )
+        return [(entry.decode(), _field(words, b"__data__")) for entry, words in said[0][1]] if said else []
+
+    async def event(self, account: str, entry: str) -> bytes | None:
+        """One event by its entry id; None when it is trimmed."""
+        said = await self._connection("XRANGE", keys.events(self.partition_of(account)), entry, entry)
+        return _field(said[0][1], b"__data__") if said else None
+
+    async def last_event_id(self, partition: int) -> str:
+        """The id of the newest event there ever was, `0-0` before the first."""
+        try:
+            flat = await self._connection("XINFO", "STREAM", keys.events(partition))
+        except LogRefused as refused:
+            if "no such key" in str(refused):
+                return "0-0"
+            raise
+        return str(dict(zip(flat[::2], flat[1::2], strict=True))[b"last-generated-id"].decode())
+
+    # Live.
+
+    async def frames(
+        self, account: str, request: str, after: str, *, block_ms: int | None = None, over: Connection | None = None
+    ) -> list[Frame]:
+        """Frames of a request behind an entry id; with `block_ms` it waits for the first, over a connection of its own."""
+        live = keys.live(self.partition_of(account), request)
+        block: tuple[Argument, ...] = () if block_ms is None else ("BLOCK", block_ms)
+        said = await (over or self._connection)("XREAD", "COUNT", 1000, *block, "STREAMS", live, after)
+        return [frame(entry, words, request) for entry, words in said[0][1]] if said else []
+
+    def _script(self, name: str, script_keys: Sequence[str], *words: Argument) -> asyncio.Future[Reply]:
+        return self._connection("EVALSHA", _DIGESTS[name], len(script_keys), *script_keys, *words)
+
+
+async def _load(connection: Connection) -> None:
+    await asyncio.gather(*(connection("SCRIPT", "LOAD", body) for body in _SCRIPTS.values()))
+
+
+def _field(words: Sequence[bytes], name: bytes) -> bytes:
+    for at in range(0, len(words), 2):
+        if words[at] == name:
+            return words[at + 1]
+    return b""
+
+
+def frame(entry: bytes, words: Sequence[bytes], request: str = "") -> Frame:
+    """An entry of a live or reply stream as a value."""
+    said = dict(zip(words[::2], words[1::2], strict=True))
+    return Frame(
+        entry=entry.decode(),
+        request=said[b"r"].decode() if b"r" in said else request,
+        attempt=int(said[b"a"]),
+        kind=said[b"k"].decode(),
+        number=int(said[b"n"]),
+        meta=said.get(b"m", b""),
+        body=said.get(b"f", b""),
+    )
+
+
+def _standing(request: str, known: Mapping[str, str]) -> Standing:
+    return Standing(
+        request=request,
+        account=known["account"],
+        state=known["state"],  # type: ignore[arg-type]  # written by our scripts alone
+        fields=known,
+        event=known.get("event"),
+        cancelled_by=known.get("cancel"),
+    )
