@@ -1,0 +1,256 @@
+"""Who a key belongs to and what it may do.
+
+One rule: a key is believed for at most a minute without asking Postgres, and not a moment longer once its revocation
+was heard (`app.changes`). Plain keys are not kept: what is remembered goes by the SHA-256 of the key, all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final, Literal, Protocol, Self
+from uuid import UUID
+
+import structlog
+
+from app.api_keys import KEY_CHARACTERS, well_formed
+from app.bounded_cache import BoundedCache
+from app.changes import Change, Changes
+from app.database import Pool, Unavailable, borrowed
+from app.single_flight import SingleFlight
+from events.completions import Tier
+
+__all__ = ["Identities", "Identity", "Unavailable", "Unknown"]
+
+log = structlog.get_logger()
+
+IDENTITY_KEEP_S: Final = 60.0
+"""The contract's bound on a revocation while the channel is down."""
+
+_STRANGER_KEEP_S: Final = 2.0
+"""A client with a wrong key tries again and again; a key made meanwhile works after this at latest."""
+
+_IDENTITIES_MAX: Final = 50_000
+"""Half a kilobyte each: 25 MB at most."""
+
+_STRANGERS_MAX: Final = 1_000
+"""Few, for anybody can make strangers; whoever makes more pays a look-up for each."""
+
+_USE_WRITTEN_EVERY_S: Final = 5.0
+
+OPERATOR_SCOPE: Final = "admin"
+
+Status = Literal["active", "suspended", "deleted"]
+Why = Literal["malformed", "unknown", "revoked", "expired", "suspended", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One key and the account behind it."""
+
+    account: str
+    api_key_id: str
+    tier: Tier
+    scopes: frozenset[str]
+    """Empty: a key without scopes of its own may do whatever an ordinary user may."""
+    rate_limit_override: int | None
+    """Requests a minute; None: the tier's."""
+    expires_at: datetime | None
+
+    @property
+    def operator(self) -> bool:
+        return OPERATOR_SCOPE in self.scopes
+
+
+class Unknown(Exception):
+    """This key opens nothing. `why` is for the log; a client hears the same words whatever it is."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the tables say of a key."""
+
+    identity: Identity
+    status: Status
+    revoked: bool
+
+
+class Records(Protocol):
+    """Where keys are looked up."""
+
+    async def find(self, key_hash: str) -> Found | None:
+        """None: there is no such key. Raises Unavailable."""
+        ...
+
+    async def note_use(self, api_key_ids: frozenset[str]) -> None:
+        """These keys were used within the last minute. Raises Unavailable."""
+        ...
+
+
+class PostgresRecords:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, key_hash: str) -> Found | None:
+        async with borrowed(self._pool) as connection:
+            row = await connection.fetchrow(
+                """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, u.id AS account,
+                u.tier, u.status FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.key_hash = $1""",
+                key_hash,
+            )
+        if row is None:
+            return None
+        identity = Identity(
+            account=str(row["account"]),
+            api_key_id=str(row["id"]),
+            tier=row["tier"],
+            scopes=frozenset(row["scopes"] or ()),
+            rate_limit_override=row["rate_limit_override"],
+            expires_at=row["expires_at"],
+        )
+        return Found(identity, row["status"], revoked=row["revoked_at"] is not None)
+
+    async def note_use(self, api_key_ids: frozenset[str]) -> None:
+        async with borrowed(self._pool) as connection:
+            await connection.execute(
+                """UPDATE api_keys SET last_used_at = now() WHERE id = ANY($1)
+                AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')""",
+                [UUID(id) for id in api_key_ids],
+            )
+
+
+class Identities:
+    """Ask `cached` first, which never waits; then `of`. Open it with `async with`."""
+
+    def __init__(
+        self,
+        records: Records,
+        cache_url: str,
+        *,
+        on_account_changed: Callable[[str], None] = lambda account: None,
+        on_gap: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`on_account_changed` and `on_gap` pass on what the channel says to others that remember, such as the vault."""
+        self._records = records
+        self._now = now
+        self._known: BoundedCache[bytes, Identity] = BoundedCache(_IDENTITIES_MAX, clock=clock)
+        self._strangers: BoundedCache[bytes, Why] = BoundedCache(_STRANGERS_MAX, clock=clock)
+        self._looking: SingleFlight[bytes, Identity] = SingleFlight()
+        self._changes_heard = 0
+        self._used: set[str] = set()
+        self._on_account_changed = on_account_changed
+        self._on_gap = on_gap
+        self.changes = Changes(cache_url, on_change=self.forget, on_gap=self.forget_all)
+        self._note_task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.changes.start()
+        self._note_task = asyncio.create_task(self._note_uses(), name="note_uses")
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.changes.stop()
+        if self._note_task is not None:
+            self._note_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._note_task
+        await self._write_uses()
+
+    def cached(self, key: str) -> Identity | None:
+        """Whose key this is, when it is remembered; None says nothing about the key."""
+        return self._known.get(_digest(key)) if len(key) == KEY_CHARACTERS and key.isascii() else None
+
+    async def of(self, key: str) -> Identity:
+        """Whose key this is.
+
+        Raises Unknown; for what is no key at all, before any look-up. Raises Unavailable when it must be looked up and
+        Postgres does not answer.
+        """
+        if not well_formed(key):
+            raise Unknown("malformed")
+        digest = _digest(key)
+        known = self._known.get(digest)
+        if known is not None:
+            return known
+        stranger = self._strangers.get(digest)
+        if stranger is not None:
+            raise Unknown(stranger)
+        return await self._looking.fetch(digest, self._look_up)
+
+    def forget(self, change: Change) -> None:
+        self._changes_heard += 1
+        match change.kind:
+            case "key":
+                with contextlib.suppress(ValueError):  # no hash: there is nothing remembered by that name
+                    digest = bytes.fromhex(change.id)
+                    self._known.drop(digest)
+                    self._strangers.drop(digest)
+            case "account":
+                self._known.drop_where(lambda identity: identity.account == change.id)
+                self._strangers.clear()
+                self._on_account_changed(change.id)
+
+    def forget_all(self) -> None:
+        self._changes_heard += 1
+        self._known.clear()
+        self._strangers.clear()
+        self._on_gap()
+
+    async def _look_up(self, digest: bytes) -> Identity:
+        before = self._changes_heard
+        found = await self._records.find(digest.hex())
+        now = self._now()
+        why = _refusal(found, now)
+        told_meanwhile = before != self._changes_heard  # then what was read may be older than what was told
+        if found is None or why is not None:
+            if not told_meanwhile:
+                self._strangers.put(digest, why or "unknown", keep_s=_STRANGER_KEEP_S)
+            raise Unknown(why or "unknown")
+        identity = found.identity
+        keep_s = IDENTITY_KEEP_S
+        if identity.expires_at is not None:
+            keep_s = min(keep_s, (identity.expires_at - now).total_seconds())
+        if not told_meanwhile:
+            self._known.put(digest, identity, keep_s=keep_s)
+        self._used.add(identity.api_key_id)
+        return identity
+
+    async def _note_uses(self) -> None:
+        """A key in use is looked up once a minute, so that noting look-ups notes its last use to the minute."""
+        while True:
+            await asyncio.sleep(_USE_WRITTEN_EVERY_S)
+            await self._write_uses()
+
+    async def _write_uses(self) -> None:
+        if not self._used:
+            return
+        used, self._used = frozenset(self._used), set()
+        try:
+            await self._records.note_use(used)
+        except Unavailable as outage:
+            log.warning("key_uses_not_noted", keys=len(used), why=str(outage))
+
+
+def _refusal(found: Found | None, now: datetime) -> Why | None:
+    if found is None:
+        return "unknown"
+    if found.revoked:
+        return "revoked"
+    if found.identity.expires_at is not None and found.identity.expires_at <= now:
+        return "expired"
+    return None if found.status == "active" else found.status
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode()).digest()
