@@ -14,6 +14,7 @@ Wire = Literal["openai"]
 Tier = Literal["free", "pro", "team", "enterprise"]
 Optimize = Literal["cost", "speed", "quality"]
 UsageSource = Literal["provider", "estimated"]
+CallOutcome = Literal["answered", "failed", "cancelled"]
 Outcome = Literal["completed", "failed", "cancelled"]
 
 
@@ -55,7 +56,7 @@ class Attempt(Part):
     model: str
     started_at: AwareDatetime
     ended_at: AwareDatetime
-    outcome: Literal["answered", "failed", "cancelled", "abandoned"]
+    outcome: CallOutcome
     why: str | None = None
     """The kind of failure, never the provider's words."""
     status: int | None = None

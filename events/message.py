@@ -5,6 +5,7 @@ One rule: a message never changes once it is written. A new shape is a new versi
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
@@ -18,6 +19,16 @@ Tokens = Annotated[int, Field(ge=0, le=2**53)]
 
 Sealed = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*={0,2}$", repr=False)]
 """Content under its account's data key, as URL-safe base64; made and opened by `app.vault` alone."""
+
+
+def sealed_text(sealed: bytes) -> str:
+    """Sealed bytes in the form a message carries them."""
+    return urlsafe_b64encode(sealed).decode()
+
+
+def sealed_bytes(text: str) -> bytes:
+    """The sealed bytes that a message carries. Raises ValueError when it is no base64."""
+    return urlsafe_b64decode(text)
 
 
 class Message(BaseModel):

@@ -9,22 +9,8 @@ from typing import Literal, Protocol
 
 from events.completions import Wire
 from handlers.rules.catalogue import Catalogue, Offer
+from handlers.rules.failure import FailureKind
 from handlers.rules.rating import Usage
-
-FailureKind = Literal[
-    "connect",  # no connection, or it broke before the first byte of an answer
-    "timeout",  # no first byte, a silence, or the whole took too long
-    "rate_limited",  # 429
-    "overloaded",  # 503, 529
-    "server_error",  # any other 5xx
-    "bad_request",  # 400, 413, 422: the question itself is wrong, nobody else will like it better
-    "context_overflow",  # the question is longer than the model's window
-    "content_policy",  # the provider will not answer this
-    "auth",  # 401, 403: our key is wrong, not the client's
-    "not_found",  # 404: the provider does not have this model
-    "garbled",  # what came back is not in the provider's own format
-    "cut",  # the answer broke off before the provider's proper end
-]
 
 
 class TryLater(Exception):
@@ -113,13 +99,21 @@ class Providers(Protocol):
         ...
 
 
+class Box(Protocol):
+    """Seals and opens one account's content. `kind` and `id` bind a sealed text to its place."""
+
+    def seal(self, kind: str, id: str, content: bytes) -> bytes: ...
+
+    def open(self, kind: str, id: str, sealed: bytes) -> bytes:
+        """Raises an error when the seal does not fit its place or the data key is destroyed."""
+        ...
+
+
 class Vault(Protocol):
-    """Seals content under its account's data key. `kind` and `id` bind a sealed text to its place."""
+    """The data keys of all accounts."""
 
-    async def seal(self, account: str, kind: str, id: str, content: bytes) -> bytes: ...
-
-    async def open(self, account: str, kind: str, id: str, sealed: bytes) -> bytes:
-        """Raises Erased when the account's data key is destroyed, Tampered when the seal does not fit its place."""
+    async def box(self, account: str) -> Box:
+        """Raises an error when the account's data key is destroyed or cannot be had now."""
         ...
 
 
@@ -127,3 +121,23 @@ class Clock(Protocol):
     def __call__(self) -> datetime:
         """Now, UTC."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything a handler reaches the world by."""
+
+    providers: Providers
+    vault: Vault
+    clock: Clock
+    new_id: Callable[[], str]
+    chance: Callable[[], float]
+    """Uniform in [0, 1)."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Why a running handler is cancelled: by the client's wish (then it ends with a fact), or, when `by` is None, because
+    this process gives the command up (then it ends with nothing, and another goes on)."""
+
+    by: Literal["client", "disconnect"] | None = None

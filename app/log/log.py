@@ -39,7 +39,7 @@ REPLY_S: Final = 120
 
 _SCRIPTS: Final = {
     name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
-    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel")
+    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel", "park")
 }
 _DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
 
@@ -308,6 +308,9 @@ class Log:
     ) -> str | None:
         """Record the outcome, say the last word, release the account's place and ack, in one step.
 
+        `body` is the sealed answer for the web process that waits, empty when it has had every word already; followers
+        take the answer from the event.
+
         → the event's entry id; None when another worker owns the command by now, and nothing was written.
         """
         p = owned.partition
@@ -372,6 +375,18 @@ class Log:
             (entry.decode(), count, dict(zip(words[::2], words[1::2], strict=True))) for entry, count, words in taken
         ], gone
 
+    async def park(self, partition: int, entry: str, attempt: int, consumer: str, why: str) -> None:
+        """Put away what cannot even be read, with the reason; for its owner alone."""
+        await self._script(
+            "park",
+            (keys.commands(partition), keys.parked(partition)),
+            keys.COMPLETIONS,
+            entry,
+            consumer,
+            attempt,
+            why,
+        )
+
     # Facts.
 
     async def publish(self, envelope: Envelope) -> str:
@@ -413,7 +428,7 @@ class Log:
     async def frames(
         self, account: str, request: str, after: str, *, block_ms: int | None = None, over: Connection | None = None
     ) -> list[Frame]:
-        """Frames of a request behind an entry id; with `block_ms` it waits for the first, over a connection of its own."""
+        """Frames of a request behind an entry id. With `block_ms` it waits for the first, over the caller's connection."""
         live = keys.live(self.partition_of(account), request)
         block: tuple[Argument, ...] = () if block_ms is None else ("BLOCK", block_ms)
         said = await (over or self._connection)("XREAD", "COUNT", 1000, *block, "STREAMS", live, after)

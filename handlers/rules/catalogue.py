@@ -41,6 +41,8 @@ class Offer:
     weight: int = 1
     capabilities: frozenset[str] = frozenset()
     """Among `tools`, `images`, `json`, `reasoning`."""
+    auto: bool = True
+    """Whether it may be chosen for a client that leaves the choice to us; special and dated models may not."""
     simulated: bool = False
     created: int = 0
     """Unix seconds, for the model list."""
@@ -71,8 +73,10 @@ class Catalogue:
         return cls(tuple(offers))
 
     def find(self, name: str) -> tuple[Offer, ...]:
-        """The offers that a model name stands for; `auto` stands for all of them; empty when nobody has it."""
-        return self.offers if name == "auto" else self._by_name.get(name, ())
+        """The offers that a model name stands for; `auto` stands for all that may be chosen; empty when nobody has it."""
+        if name == "auto":
+            return tuple(offer for offer in self.offers if offer.auto)
+        return self._by_name.get(name, ())
 
     def __iter__(self) -> Iterator[Offer]:
         return iter(self.offers)

@@ -1,14 +1,15 @@
 -- The end of a request in one step, for its owner alone: fact, last word, release, ack.
 -- KEYS: commands, events, live, reply, request, open, parked
 -- ARGV: group, entry, consumer, attempt, request, state, envelope, type, message,
---       meta of the last frame, its sealed body, its number, seconds kept, '1' when a web process waits, cap of the reply stream,
+--       meta of the last frame, the sealed answer, the frame's number, seconds kept,
+--       '1' when a web process waits, cap of the reply stream,
 --       why it is parked ('': it is not)
 -- → the id of the event, or nothing when the entry has another owner by now
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
 if not pending or pending[2] ~= ARGV[3] or pending[4] ~= tonumber(ARGV[4]) then return false end
 
 local event = redis.call('XADD', KEYS[2], '*', '__data__', ARGV[7], 'type', ARGV[8], 'id', ARGV[9])
-redis.call('XADD', KEYS[3], '*', 'a', ARGV[4], 'k', 'e', 'n', ARGV[12], 'm', ARGV[10], 'f', ARGV[11])
+redis.call('XADD', KEYS[3], '*', 'a', ARGV[4], 'k', 'e', 'n', ARGV[12], 'm', ARGV[10])
 redis.call('EXPIRE', KEYS[3], ARGV[13])
 if ARGV[14] == '1' then
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[15], '*',

@@ -1,0 +1,236 @@
+"""Answer one completion: plan, ask, and tell how it ended. Always exactly one fact, whatever the providers do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from events.completions import (
+    Attempt,
+    CallOutcome,
+    Complete,
+    CompletionCancelled,
+    CompletionEnded,
+    CompletionFailed,
+    CompletionFinished,
+    Routing,
+    Turn,
+    Turns,
+)
+from events.message import Envelope, sealed_bytes, sealed_text
+from handlers.ports import Box, Ports, ProviderFailed, Question, Stop, Transcript
+from handlers.rules.catalogue import Offer
+from handlers.rules.failure import CONSEQUENCES, after
+from handlers.rules.rating import Usage, rate
+from handlers.rules.routing import Plan, route
+from handlers.rules.turns import new_turns
+
+NOTHING: Final = Usage(0, 0)
+
+CANCELLED_STATUS: Final = 499
+"""What nobody reads: the client has left or cancelled (nginx's number)."""
+
+
+@dataclass(slots=True)
+class Ending:
+    """A fact about how a completion ended, with what the waiting client is told beside it."""
+
+    event: CompletionEnded
+    answer: bytes = field(repr=False)
+    """The sealed answer."""
+    retry_after_s: float | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """One command being carried out."""
+
+    ask: Complete
+    at: Envelope
+    ports: Ports
+    box: Box
+    question: Question
+    plan: Plan
+    attempts: list[Attempt] = field(default_factory=list)
+    heard: Transcript | None = None
+    offer: Offer | None = None
+    began: datetime | None = None
+    """When the call now under way began; None between calls."""
+    started: float = 0.0
+    """time.monotonic() of the last call."""
+
+
+async def complete(ask: Complete, at: Envelope, ports: Ports, *, frame: Callable[[bytes], None], stop: Stop) -> Ending:
+    """Carry out one `Complete`. `frame` is told each piece of a streamed answer.
+
+    Cancelled with `stop.by` set it ends with `CompletionCancelled`; cancelled without, it raises CancelledError and
+    leaves nothing behind. Raises TryLater when the account's key cannot be had now.
+    """
+    box = await ports.vault.box(at.account)
+    body = box.open("question", at.subject, sealed_bytes(ask.question))
+    question = Question(ask.wire, body, ask.stream, ask.include_usage)
+    plan = route(ports.providers.catalogue, ask.model, optimize=ask.optimize, chance=ports.chance())
+    run = _Run(ask, at, ports, box, question, plan)
+    try:
+        failed = await _ask_around(run, frame)
+    except asyncio.CancelledError:
+        if stop.by is None:
+            raise
+        _uncancel()
+        _note(run, "cancelled")
+        answer = _refusal(run, "cancelled", "The request was cancelled.", "server_error")
+        cancelled = CompletionCancelled(**_common(run, answer, CANCELLED_STATUS, _used(run)), by=stop.by)
+        return Ending(cancelled, answer)
+    if failed is None:
+        return _finished(run)
+    does = CONSEQUENCES[failed.kind]
+    answer = _refusal(run, failed.code or does.code, failed.message, does.type, failed.param)
+    event = CompletionFailed(**_common(run, answer, does.status, _used(run)), why=failed.kind)
+    return Ending(event, answer, failed.retry_after_s)
+
+
+def give_up(ask: Complete, at: Envelope, box: Box, ports: Ports, *, why: str, attempts: int) -> Ending:
+    """The end of a command that killed every worker that took it up, or that could not be carried out at all."""
+    run = _Run(ask, at, ports, box, Question(ask.wire, b"", ask.stream, False), Plan((), why))
+    answer = _refusal(run, "parked", f"The request could not be carried out in {attempts} attempts.", "server_error")
+    return Ending(CompletionFailed(**_common(run, answer, 500, None), why=why), answer)
+
+
+async def _ask_around(run: _Run, frame: Callable[[bytes], None]) -> ProviderFailed | None:
+    """Ask the plan's offers until one has answered or nothing is left to try → the last failure, None when answered."""
+    offers = list(run.plan.candidates)
+    if not offers:
+        return ProviderFailed("not_found", f"Nobody offers the model {run.ask.model!r}.")
+    while True:
+        run.offer = offers[0]
+        seconds_left = (run.ask.deadline - run.ports.clock()).total_seconds()
+        if seconds_left <= 0:
+            return ProviderFailed("timeout", "The request's deadline passed before a provider could answer.")
+        run.heard = heard = Transcript(frame)
+        run.started, run.began = time.monotonic(), run.ports.clock()
+        try:
+            await run.ports.providers.ask(run.offer, run.question, heard, deadline_s=seconds_left)
+        except ProviderFailed as failed:
+            _note(run, "failed", failed)
+            step = after(
+                failed.kind,
+                attempts=len(run.attempts),
+                offers_left=len(offers) - 1,
+                text_seen=heard.frames > 0,
+                retry_after_s=failed.retry_after_s,
+                seconds_left=seconds_left - (time.monotonic() - run.started),
+                chance=run.ports.chance(),
+            )
+            if step.pause_s is None:
+                return failed
+            if step.advance:
+                offers.pop(0)
+            await asyncio.sleep(step.pause_s)
+        else:
+            _note(run, "answered")
+            return None
+
+
+def _note(run: _Run, outcome: CallOutcome, failed: ProviderFailed | None = None) -> None:
+    """Write the call under way, if there is one, into the list of attempts."""
+    if run.offer is None or run.began is None:
+        return
+    run.attempts.append(
+        Attempt(
+            provider=run.offer.provider,
+            model=run.offer.model,
+            started_at=run.began,
+            ended_at=run.ports.clock(),
+            outcome=outcome,
+            why=failed.kind if failed else None,
+            status=failed.status if failed else None,
+        )
+    )
+    run.began = None
+
+
+def _finished(run: _Run) -> Ending:
+    heard = run.heard
+    assert heard is not None and heard.answer is not None
+    answer = run.box.seal("answer", run.at.subject, heard.answer)
+    turns = None
+    if run.ask.conversation is not None:
+        turns = _turns(run, run.ask.conversation, heard.message or b"{}")
+    common = _common(run, answer, 200, _used(run))
+    return Ending(CompletionFinished(**common, finish_reason=heard.finish_reason, conversation=turns), answer)
+
+
+def _used(run: _Run) -> Usage | None:
+    """What the last call used: the provider's number, or, where it gave none, counted from what was heard.
+
+    None when nothing of it can be charged: no provider was asked, or it failed before its first word.
+    """
+    heard = run.heard
+    if heard is None or run.offer is None:
+        return None
+    if heard.usage is not None:
+        return heard.usage
+    if heard.answer is None and heard.frames == 0:
+        return None
+    return run.ports.providers.count(run.question, "".join(heard.text))
+
+
+def _common(run: _Run, answer: bytes, status: int, used: Usage | None) -> dict[str, Any]:
+    """The fields that every ending shares."""
+    ended, heard, offer = run.ports.clock(), run.heard, run.offer
+    usage = used or NOTHING
+    price = offer.price if offer and used else None
+    ttft = heard.first_at - run.started if heard and heard.first_at is not None else None
+    return {
+        "endpoint": run.ask.endpoint,
+        "wire": run.ask.wire,
+        "api_key_id": run.ask.api_key_id,
+        "tier": run.ask.tier,
+        "asked_model": run.ask.model,
+        "stream": run.ask.stream,
+        "accepted_at": run.at.at,
+        "provider": offer.provider if offer else None,
+        "model": offer.model if offer else None,
+        "input_tokens": usage.input,
+        "cached_input_tokens": usage.cached,
+        "cache_write_tokens": usage.cache_write,
+        "output_tokens": usage.output,
+        "cost_nanousd": rate(usage, price) if price else 0,
+        "price_as_of": price.as_of if price else None,
+        "usage_source": usage.source,
+        "billable": used is not None,
+        "latency_ms": max(0, round((ended - run.at.at).total_seconds() * 1000)),
+        "ttft_ms": None if ttft is None else max(0, round(ttft * 1000)),
+        "attempts": tuple(run.attempts),
+        "routing": Routing(reason=run.plan.reason, considered=tuple(offer.id for offer in run.plan.candidates)),
+        "answer": sealed_text(answer),
+        "http_status": status,
+    }
+
+
+def _turns(run: _Run, conversation: str, answer: bytes) -> Turns:
+    """The new messages of the question and the answer, each sealed under an id of its own."""
+    messages: Sequence[dict[str, Any]] = json.loads(run.question.body)["messages"]
+    said = [(str(message.get("role")), json.dumps(message).encode()) for message in new_turns(messages)]
+    turns = []
+    for role, content in (*said, ("assistant", answer)):
+        id = run.ports.new_id()
+        turns.append(Turn(id=id, role=role, content=sealed_text(run.box.seal("turn", id, content))))
+    return Turns(conversation=conversation, turns=tuple(turns))
+
+
+def _refusal(run: _Run, code: str, message: str, kind: str, param: str | None = None) -> bytes:
+    """An error in the client's wire format, sealed like any answer."""
+    error = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return run.box.seal("answer", run.at.subject, json.dumps(error).encode())
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
