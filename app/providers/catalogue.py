@@ -1,0 +1,119 @@
+"""All offers of this installation: the models of each provider that has a key, of the operator's file, and of the
+sandbox. Cheap and without litellm's import, so that every process may hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+
+from app.providers.endpoints import SANDBOX, Endpoint, ListedModel, ListedProvider, endpoints, listed_providers
+from app.providers.price_list import PRICES_FILE, Listed, PriceList, price_list, price_of
+from app.settings import PROVIDER_KEYS, Settings
+from handlers.rules.catalogue import Catalogue, Offer, Price
+
+_FINE_TUNED = "ft:"
+"""Entries of this prefix are prices for other people's fine-tuned models, not models."""
+
+_SANDBOX_MODELS = ("echo", "lorem", "tools", "faulty")
+_SANDBOX_CONTEXT_WINDOW = 128_000
+
+_DEFAULT_QUALITY = 50
+
+
+def load_catalogue(settings: Settings, *, today: date | None = None) -> Catalogue:
+    """The offers of these settings; models that their provider has retired before `today` (default: UTC now) are left
+    out. Raises ValueError with one line that names the fault in a file."""
+    listed = listed_providers(settings.helix_providers)
+    known = endpoints(settings, listed)
+    day = today or datetime.now(UTC).date()
+    offers: list[Offer] = []
+    if listed or any(name in known for name in PROVIDER_KEYS):
+        prices = price_list(settings.helix_prices or PRICES_FILE)
+        for name in PROVIDER_KEYS:
+            if name in known:
+                offers += _catalogued(known[name], prices, day)
+        for provider in listed:
+            offers += (_operated(provider, model, prices) for model in provider.model)
+    if SANDBOX in known:
+        offers += _sandbox()
+    return Catalogue.of(offers)
+
+
+def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[Offer]:
+    """A built-in provider's chat models that have a price: nothing is sold by guess."""
+    for name, listed in prices.listed.items():
+        if listed.provider != endpoint.provider or not listed.chat or name.startswith(_FINE_TUNED):
+            continue
+        if listed.retired_on and listed.retired_on < today:
+            continue
+        model = name.removeprefix(f"{endpoint.provider}/")
+        row = prices.corrections.get((endpoint.provider, model))
+        price = (row and row.price) or listed.price
+        if price is None or "/" in model:
+            continue
+        yield Offer(
+            provider=endpoint.provider,
+            model=model,
+            upstream=model,
+            wire=endpoint.wire,
+            price=price,
+            context_window=(row and row.context_window) or listed.context_window,
+            output_tokens_max=listed.output_tokens_max,
+            quality=row.quality if row and row.quality is not None else _DEFAULT_QUALITY,
+            capabilities=listed.capabilities,
+            auto=bool(row and row.auto),
+        )
+
+
+def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList) -> Offer:
+    """A model of the operator's file; what the file leaves open comes from the catalogue, where it knows the model."""
+    upstream = model.upstream or model.id
+    row = prices.corrections.get((provider.name, model.id))
+    listed = _first(prices, (f"{provider.name}/{upstream}", upstream))
+    return Offer(
+        provider=provider.name,
+        model=model.id,
+        upstream=upstream,
+        wire=provider.wire,
+        price=_own_price(model) or (row and row.price) or (listed and listed.price) or None,
+        context_window=model.context_window or (listed and listed.context_window) or None,
+        output_tokens_max=model.output_tokens_max or (listed and listed.output_tokens_max) or None,
+        quality=model.quality,
+        weight=provider.weight,
+        capabilities=model.capabilities
+        if model.capabilities is not None
+        else (listed.capabilities if listed else frozenset()),
+        auto=model.auto,
+    )
+
+
+def _first(prices: PriceList, names: Iterable[str]) -> Listed | None:
+    return next((prices.listed[name] for name in names if name in prices.listed), None)
+
+
+def _own_price(model: ListedModel) -> Price | None:
+    if model.input_usd_per_million is None or model.output_usd_per_million is None:
+        return None
+    return price_of(
+        model.input_usd_per_million,
+        model.output_usd_per_million,
+        model.cached_input_usd_per_million,
+        model.cache_write_usd_per_million,
+        as_of="operator",
+        source="HELIX_PROVIDERS",
+    )
+
+
+def _sandbox() -> Iterator[Offer]:
+    for name in _SANDBOX_MODELS:
+        yield Offer(
+            provider=SANDBOX,
+            model=name,
+            upstream=name,
+            wire="openai",
+            price=None,
+            context_window=_SANDBOX_CONTEXT_WINDOW,
+            capabilities=frozenset({"tools"}) if name == "tools" else frozenset(),
+            auto=name in ("echo", "lorem"),
+            simulated=True,
+        )

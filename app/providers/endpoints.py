@@ -1,0 +1,135 @@
+"""Where each provider listens, what it speaks and which key it wants: the built-in four, the sandbox, and the operator's
+file. A base URL comes from settings alone, never from a client."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from app.settings import PROVIDER_KEYS, Settings
+from handlers.rules.catalogue import ProviderWire
+
+SANDBOX = "sandbox"
+"""The name of the sandbox provider."""
+
+_URL = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+_Usd = Annotated[Decimal, Field(ge=0, le=1_000_000)]
+"""US dollars for a million tokens; the bound catches a price written per token in the wrong unit the other way round."""
+_Tokens = Annotated[int, Field(ge=1, le=2**40)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One provider as it is called."""
+
+    provider: str
+    wire: ProviderWire
+    base_url: str | None
+    """None only for the long tail, where litellm knows it."""
+    api_key: str | None = field(default=None, repr=False)
+
+
+class _Row(BaseModel):
+    """A table of the file; an unknown field is an error, so that a misspelt limit is heard of at start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ListedModel(_Row):
+    """One `[[provider.model]]`. Prices are US dollars for a million tokens."""
+
+    id: _Name
+    upstream: str | None = None
+    context_window: _Tokens | None = None
+    output_tokens_max: _Tokens | None = None
+    input_usd_per_million: _Usd | None = None
+    output_usd_per_million: _Usd | None = None
+    cached_input_usd_per_million: _Usd | None = None
+    cache_write_usd_per_million: _Usd | None = None
+    quality: int = Field(default=50, ge=0, le=100)
+    capabilities: frozenset[str] | None = None
+    auto: bool = True
+
+    @model_validator(mode="after")
+    def _prices_come_in_pairs(self) -> Self:
+        if (self.input_usd_per_million is None) != (self.output_usd_per_million is None):
+            raise ValueError("input_usd_per_million and output_usd_per_million are given together or not at all")
+        return self
+
+
+class ListedProvider(_Row):
+    """One `[[provider]]` of the operator's file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    wire: ProviderWire = "openai"
+    base_url: _URL | None = None
+    api_key_env: str | None = None
+    weight: int = Field(default=1, ge=1, le=1_000_000)
+    model: tuple[ListedModel, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if self.base_url is None and self.wire != "litellm":
+            raise ValueError('base_url is needed, except with wire = "litellm"')
+        ids = [model.id for model in self.model]
+        if twice := {id for id in ids if ids.count(id) > 1}:
+            raise ValueError(f"model ids stand twice: {', '.join(sorted(twice))}")
+        return self
+
+
+class _ListedProviders(_Row):
+    provider: tuple[ListedProvider, ...] = ()
+
+
+def listed_providers(path: Path | None) -> tuple[ListedProvider, ...]:
+    """The providers of the operator's file; none without a file. Raises ValueError with one line that names the fault."""
+    if path is None:
+        return ()
+    try:
+        listed = _ListedProviders.model_validate(tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)).provider
+    except ValidationError as refused:
+        raise ValueError(f"HELIX_PROVIDERS: {_fault(refused)}") from None
+    except (ValueError, OSError) as refused:  # TOML and UTF-8 faults are ValueErrors
+        raise ValueError(f"HELIX_PROVIDERS: {path}: {refused}") from None
+    names = [provider.name for provider in listed]
+    for name in names:
+        if name in PROVIDER_KEYS or name == SANDBOX:
+            raise ValueError(f"HELIX_PROVIDERS: provider.name: {name} is the name of a built-in provider")
+        if names.count(name) > 1:
+            raise ValueError(f"HELIX_PROVIDERS: provider.name: {name} stands twice")
+    return listed
+
+
+def _fault(refused: ValidationError) -> str:
+    first = refused.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
+
+
+def endpoints(
+    settings: Settings, listed: Iterable[ListedProvider], environment: Mapping[str, str] = os.environ
+) -> dict[str, Endpoint]:
+    """Provider name → how it is called. Raises ValueError where a key that the file names is not in the environment."""
+    found: dict[str, Endpoint] = {}
+    for name in PROVIDER_KEYS:
+        key: SecretStr | None = getattr(settings, f"{name}_api_key")
+        if key is not None and key.get_secret_value():
+            wire: ProviderWire = "anthropic" if name == "anthropic" else "openai"
+            base_url: str = getattr(settings, f"{name}_base_url")
+            found[name] = Endpoint(name, wire, base_url.rstrip("/"), key.get_secret_value())
+    for provider in listed:
+        secret = environment.get(provider.api_key_env) if provider.api_key_env else None
+        if provider.api_key_env and not secret:
+            raise ValueError(f"HELIX_PROVIDERS: provider {provider.name}: {provider.api_key_env} is not set")
+        address = provider.base_url.rstrip("/") if provider.base_url else None
+        found[provider.name] = Endpoint(provider.name, provider.wire, address, secret)
+    if settings.helix_sandbox_url:
+        found[SANDBOX] = Endpoint(SANDBOX, "openai", settings.helix_sandbox_url.rstrip("/"))
+    return found
