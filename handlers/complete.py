@@ -77,6 +77,8 @@ async def complete(ask: Complete, at: Envelope, ports: Ports, *, frame: Callable
     plan = route(ports.providers.catalogue, ask.model, optimize=ask.optimize, chance=ports.chance())
     run = _Run(ask, at, ports, box, question, plan)
     try:
+        if stop.by is not None:
+            raise asyncio.CancelledError  # it was cancelled before it was taken up
         failed = await _ask_around(run, frame)
     except asyncio.CancelledError:
         if stop.by is None:

@@ -5,6 +5,6 @@ local is = redis.call('HMGET', KEYS[1], 'state', 'account')
 if not is[1] or is[2] ~= ARGV[3] then return false end
 if is[1] == 'queued' or is[1] == 'running' then
   redis.call('HSETNX', KEYS[1], 'cancel', ARGV[2])
-  redis.call('PUBLISH', KEYS[2], ARGV[1])
+  redis.call('PUBLISH', KEYS[2], ARGV[2] .. ' ' .. ARGV[1])
 end
 return is[1]

@@ -1,0 +1,180 @@
+"""The web process's ear: one reader for every request that waits in this process, and followers for all others.
+
+A request taken up here is heard through this process's own reply stream. Whoever comes later, or elsewhere, reads the
+request's live stream: its history first, then what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import structlog
+
+from app.live.order import Order
+from app.log import keys
+from app.log.connection import Connection, LogGone, LogRefused
+from app.log.log import Frame, Log, frame
+
+log = structlog.get_logger()
+
+BLOCK_MS: Final = 2000
+"""How long one read waits on the server; short of the connection's own patience."""
+
+LOOK_AGAIN_S: Final = 15.0
+"""A waiting request that has heard nothing for so long looks into its live stream itself; also the rhythm of pings."""
+
+
+class Heard:
+    """A frame, and whether everything heard before it is void."""
+
+    __slots__ = ("frame", "restarted")
+
+    def __init__(self, frame: Frame, *, restarted: bool) -> None:
+        self.frame = frame
+        self.restarted = restarted
+
+
+class Waiting:
+    """One request that waits in this process."""
+
+    def __init__(self, log: Log, account: str, request: str) -> None:
+        self._log = log
+        self._account = account
+        self._request = request
+        self._order = Order()
+        self._heard: deque[Heard] = deque()
+        self._missing = False
+        self._woken: asyncio.Future[None] | None = None
+
+    def hear(self, frame: Frame) -> None:
+        """Take a frame of the reply stream."""
+        self._take(frame)
+        if (self._heard or self._missing) and self._woken and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def next(self) -> Heard | None:
+        """The next frame; None when there was none for LOOK_AGAIN_S. Raises LogGone when the log cannot be read."""
+        if not self._heard and not self._missing:
+            self._woken = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._woken
+        if not self._heard:
+            self._missing = False
+            for one in await self._log.frames(self._account, self._request, "0-0"):
+                self._take(one)
+        return self._heard.popleft() if self._heard else None
+
+    def _take(self, frame: Frame) -> None:
+        verdict = self._order.judge(frame)
+        if verdict == "missing":
+            self._missing = True
+        elif verdict != "skip":
+            self._heard.append(Heard(frame, restarted=verdict == "restarted"))
+
+
+class Listener:
+    """The one reader of this process's reply streams."""
+
+    def __init__(self, log: Log, web: str) -> None:
+        self._log = log
+        self._web = web
+        self._waiting: dict[str, Waiting] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._after = {keys.reply(p, web): "0-0" for p in range(log.partitions)}
+
+    async def start(self) -> None:
+        """Begin to read. The name of the web process is new at every start, so its streams are read from 0: nothing
+        said between announcing and reading is lost."""
+        self._reading = asyncio.create_task(self._read(), name="listen")
+
+    async def stop(self) -> None:
+        if self._reading:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+
+    @contextlib.contextmanager
+    def expect(self, account: str, request: str) -> Iterator[Waiting]:
+        """Hear a request from before it is put on the log until the client has had its answer."""
+        waiting = self._waiting[request] = Waiting(self._log, account, request)
+        try:
+            yield waiting
+        finally:
+            del self._waiting[request]
+
+    @property
+    def count(self) -> int:
+        """How many requests wait here."""
+        return len(self._waiting)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                async with self._log.blocking("listen") as connection:
+                    while True:
+                        await self._read_once(connection)
+            except (LogGone, LogRefused) as failed:
+                log.warning("listening_interrupted", reason=str(failed))
+                await asyncio.sleep(0.1)
+
+    async def _read_once(self, connection: Connection) -> None:
+        said = await connection(
+            "XREAD", "COUNT", 1000, "BLOCK", BLOCK_MS, "STREAMS", *self._after, *self._after.values()
+        )
+        for key, entries in said or ():
+            for entry, words in entries:
+                heard = frame(entry, words)
+                waiting = self._waiting.get(heard.request)
+                if waiting is not None:
+                    waiting.hear(heard)
+            name, last = key.decode(), entries[-1][0].decode()
+            self._after[name] = last
+            # What is read is of no more use; the stream stays as short as the reader is quick.
+            self._log.command("XTRIM", name, "MINID", "~", last).add_done_callback(_trimmed)
+
+
+async def follow(log: Log, account: str, request: str, after: str = "0-0") -> AsyncIterator[Heard | None]:
+    """Every frame of a request behind an entry id of its live stream, ending with its last; None every LOOK_AGAIN_S.
+
+    `restarted` marks a frame that voids what the follower has had before. Raises LogGone when the log goes away.
+    """
+    order = Order()
+    for one in await log.frames(account, request, "0-0"):
+        verdict = order.judge(one)
+        if _position(one.entry) > _position(after):
+            after = one.entry
+            if verdict in ("take", "restarted"):
+                yield Heard(one, restarted=verdict == "restarted")
+        if one.kind == "e" and verdict != "skip":
+            return
+    async with log.blocking("follow") as connection:
+        silent_ms = 0
+        while True:
+            frames = await log.frames(account, request, after, block_ms=BLOCK_MS, over=connection)
+            silent_ms = 0 if frames else silent_ms + BLOCK_MS
+            for one in frames:
+                after = one.entry
+                verdict = order.judge(one)
+                if verdict in ("take", "restarted"):
+                    yield Heard(one, restarted=verdict == "restarted")
+                    if one.kind == "e":
+                        return
+            if silent_ms >= LOOK_AGAIN_S * 1000:
+                silent_ms = 0
+                yield None
+
+
+def _position(entry: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _trimmed(done: asyncio.Future[object]) -> None:
+    """A trim that failed is made good by the next one."""
+    if not done.cancelled():
+        done.exception()
