@@ -1,0 +1,111 @@
+"""The embedded servers keep what they were given, wherever their directory is."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from app.embedded.postgres import Postgres
+from app.embedded.server import ServerFailed
+from app.embedded.valkey import Valkey
+
+
+@pytest.fixture
+def closed_directory(tmp_path: Path) -> Path:
+    """Like a home directory: closed to others, with a space and an accent below."""
+    parent = tmp_path / "home"
+    parent.mkdir(mode=0o700)
+    return parent / "été data"
+
+
+@pytest.fixture
+def log(closed_directory: Path) -> Iterator[Valkey]:
+    server = Valkey(closed_directory / "log", "log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres(closed_directory: Path) -> Iterator[Postgres]:
+    server = Postgres(closed_directory / "postgres")
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_the_log_keeps_an_entry_when_it_is_killed(log: Valkey) -> None:
+    async with Redis.from_url(log.url) as redis:
+        await redis.xadd("stream", {"word": "kept"})
+    os.kill(log.pid, signal.SIGKILL)
+    log.wait_ended()
+
+    log.start()
+
+    async with Redis.from_url(log.url) as redis:
+        assert await redis.xlen("stream") == 1
+
+
+async def test_the_log_never_evicts_and_always_fsyncs(log: Valkey) -> None:
+    async with Redis.from_url(log.url) as redis:
+        wanted = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+        assert await redis.config_get(*wanted) == wanted
+
+
+async def test_the_cache_evicts_and_writes_nothing_to_disk(tmp_path: Path) -> None:
+    cache = Valkey(tmp_path / "cache", "cache")
+    cache.start()
+    try:
+        async with Redis.from_url(cache.url) as redis:
+            wanted = {"appendonly": "no", "save": "", "maxmemory-policy": "allkeys-lru", "maxmemory": "134217728"}
+            assert await redis.config_get(*wanted) == wanted
+    finally:
+        cache.stop()
+
+
+def test_a_new_object_on_the_same_directory_has_the_same_password(log: Valkey, postgres: Postgres) -> None:
+    assert Valkey(log.directory, "log", log.port).url == log.url
+    assert Postgres(postgres.directory, postgres.port).url == postgres.url
+
+
+async def test_postgres_keeps_a_row_when_it_is_killed(postgres: Postgres) -> None:
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute("CREATE TABLE kept (word text); INSERT INTO kept VALUES ('kept')")
+    await connection.close()
+    os.kill(postgres.pid, signal.SIGKILL)
+    postgres.wait_ended()
+
+    postgres.start()
+
+    connection = await asyncpg.connect(postgres.url)
+    assert await connection.fetchval("SELECT word FROM kept") == "kept"
+    await connection.close()
+
+
+async def test_postgres_refuses_a_wrong_password(postgres: Postgres) -> None:
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(postgres.url, password="wrong")
+
+
+async def test_postgres_has_the_vector_extension_and_its_statistics(postgres: Postgres) -> None:
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute("CREATE EXTENSION vector; CREATE EXTENSION pg_stat_statements")
+    assert await connection.fetchval("SELECT '[1,2]'::vector <-> '[1,3]'::vector") == 1.0
+    await connection.close()
+
+
+def test_starting_a_server_leaves_the_mode_of_its_parents_alone(postgres: Postgres, closed_directory: Path) -> None:
+    assert closed_directory.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_server_that_cannot_start_says_why(log: Valkey, tmp_path: Path) -> None:
+    rival = Valkey(tmp_path / "rival", "log", log.port)
+    with pytest.raises(ServerFailed, match="in use"):
+        rival.start()
+    rival.stop()
