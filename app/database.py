@@ -5,8 +5,8 @@ One rule: whoever borrows a connection hears `Unavailable` when Postgres cannot 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeAlias
 
 import asyncpg
@@ -49,8 +49,25 @@ async def open_pool(database_url: str, *, name: str, connections_max: int) -> Po
 @asynccontextmanager
 async def borrowed(pool: Pool) -> AsyncIterator[Connection]:
     """One connection of the pool. Raises Unavailable when there is none to be had or it breaks."""
-    try:
+    with _outages_named():
         async with pool.acquire(timeout=CONNECT_S_MAX) as connection:
             yield connection
+
+
+@asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[Connection]:
+    """A connection of one's own, for a command that comes and goes. Raises Unavailable."""
+    with _outages_named():
+        connection = await asyncpg.connect(database_url, timeout=CONNECT_S_MAX, command_timeout=COMMAND_S_MAX)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+@contextmanager
+def _outages_named() -> Iterator[None]:
+    try:
+        yield
     except _OUTAGES as outage:
         raise Unavailable(type(outage).__name__) from outage

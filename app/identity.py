@@ -43,7 +43,11 @@ _STRANGERS_MAX: Final = 1_000
 
 _USE_WRITTEN_EVERY_S: Final = 5.0
 
+ORDINARY_SCOPES: Final = ("chat", "agents", "prompts")
+"""What a key may do when its maker named no scopes."""
+
 OPERATOR_SCOPE: Final = "admin"
+SCOPES: Final = (*ORDINARY_SCOPES, OPERATOR_SCOPE)
 
 Status = Literal["active", "suspended", "deleted"]
 Why = Literal["malformed", "unknown", "revoked", "expired", "suspended", "deleted"]
@@ -57,7 +61,6 @@ class Identity:
     api_key_id: str
     tier: Tier
     scopes: frozenset[str]
-    """Empty: a key without scopes of its own may do whatever an ordinary user may."""
     rate_limit_override: int | None
     """Requests a minute; None: the tier's."""
     expires_at: datetime | None
@@ -65,6 +68,10 @@ class Identity:
     @property
     def operator(self) -> bool:
         return OPERATOR_SCOPE in self.scopes
+
+    def may(self, scope: str) -> bool:
+        """An operator may everything."""
+        return scope in self.scopes or self.operator
 
 
 class Unknown(Exception):
@@ -113,7 +120,7 @@ class PostgresRecords:
             account=str(row["account"]),
             api_key_id=str(row["id"]),
             tier=row["tier"],
-            scopes=frozenset(row["scopes"] or ()),
+            scopes=frozenset(ORDINARY_SCOPES if row["scopes"] is None else row["scopes"]),
             rate_limit_override=row["rate_limit_override"],
             expires_at=row["expires_at"],
         )

@@ -17,7 +17,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from app.database import Pool, borrowed
+from app.database import Connection
 
 log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class KeyRing:
         return f"KeyRing({', '.join(self._ciphers)})"
 
 
-async def rewrap(pool: Pool, ring: KeyRing) -> int:
+async def rewrap(connection: Connection, ring: KeyRing) -> int:
     """Wrap every data key anew under the ring's first key. Returns how many were.
 
     Can be broken off and begun again at any time, and run while Helix serves: a data key stays the same, and a row
@@ -79,7 +79,7 @@ async def rewrap(pool: Pool, ring: KeyRing) -> int:
     done = 0
     after, after_number = UUID(int=0), 0
     while True:
-        async with borrowed(pool) as connection, connection.transaction():
+        async with connection.transaction():
             rows = await connection.fetch(
                 """SELECT account, number, wrapped, wrapped_by FROM data_keys
                 WHERE wrapped IS NOT NULL AND wrapped_by <> $1 AND (account, number) > ($2, $3)

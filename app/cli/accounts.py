@@ -1,0 +1,211 @@
+"""`helix user`, `helix key`, `helix vault`: the operator's door to accounts. One rule: a plain key is printed once, here."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from app.accounts import ApiKey, User
+    from app.database import Connection
+
+user = typer.Typer(no_args_is_help=True, help="Users.")
+key = typer.Typer(no_args_is_help=True, help="API keys.")
+vault = typer.Typer(no_args_is_help=True, help="The keys that seal content.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
+
+_DAYS_MAX: Final = 36_500
+"""A hundred years; a key meant to last longer has no end."""
+
+_TIERS: Final = ("free", "pro", "team", "enterprise")
+
+Value = TypeVar("Value")
+Cell = str | int | bool | None | Sequence[str]
+
+
+@user.command("create")
+def create_user(
+    email: str,
+    tier: Annotated[str, typer.Option(help="free, pro, team or enterprise.")] = "free",
+    as_json: AsJson = False,
+) -> None:
+    """Make a user."""
+    from app import accounts
+
+    match tier:
+        case "free" | "pro" | "team" | "enterprise":
+            made = _with_database(lambda connection: accounts.create_user(connection, email, tier))
+        case _:
+            _refuse(f"no such tier: {tier}; there are {', '.join(_TIERS)}")
+    if as_json:
+        _print_json(_user_fields(made))
+    else:
+        typer.echo(f"{made.email} is a user of tier {made.tier}, id {made.id}")
+
+
+@user.command("list")
+def list_users(as_json: AsJson = False) -> None:
+    """All users, newest last."""
+    from app import accounts
+
+    found = _with_database(accounts.list_users)
+    _print_list([_user_fields(each) for each in found], as_json, ("email", "tier", "status", "created_at", "id"))
+
+
+@key.command("create")
+def create_key(
+    email: str,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="What it may do; repeat for several. Left out: chat, agents and prompts."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="To tell it from others.")] = None,
+    expires: Annotated[int | None, typer.Option(min=1, max=_DAYS_MAX, help="Days until it ends.")] = None,
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Requests a minute, instead of the tier's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key for a user and print it, this once."""
+    from app import accounts
+    from app.api_keys import new_key
+
+    plain_key = new_key()
+    made = _with_database(
+        lambda connection: accounts.create_key(
+            connection,
+            email,
+            plain_key,
+            name=name,
+            scopes=scope or None,
+            expires_at=None if expires is None else datetime.now(UTC) + timedelta(days=expires),
+            rate_limit_override=rate_limit,
+        )
+    )
+    if as_json:
+        _print_json({**_key_fields(made), "key": plain_key})
+    else:
+        typer.echo(plain_key)
+        typer.echo(f"Shown this once: keep it. It belongs to {made.email}, its id is {made.id}.", err=True)
+
+
+@key.command("revoke")
+def revoke_key(
+    which: Annotated[str, typer.Argument(metavar="PREFIX_OR_ID", help="Its id, its prefix, or the key itself.")],
+    as_json: AsJson = False,
+) -> None:
+    """Close a key for ever, everywhere within a second."""
+    from app import accounts
+    from app.changes import Change, ChannelDown, tell
+    from app.settings import settings
+
+    revoked = _with_database(lambda connection: accounts.revoke_key(connection, which))
+    told = True
+    try:
+        asyncio.run(tell(settings().cache, Change("key", revoked.key_hash)))
+    except ChannelDown:
+        told = False
+    if as_json:
+        _print_json({**_key_fields(revoked.key), "told": told})
+        return
+    typer.echo(f"{revoked.key.prefix} of {revoked.key.email} is revoked, id {revoked.key.id}")
+    if not told:
+        typer.echo("helix: the cache does not answer: running processes may take the key for another minute", err=True)
+
+
+@key.command("list")
+def list_keys(email: Annotated[str | None, typer.Argument()] = None, as_json: AsJson = False) -> None:
+    """All keys or one user's, newest last; the keys themselves are not kept."""
+    from app import accounts
+
+    found = _with_database(lambda connection: accounts.list_keys(connection, email))
+    shown = ("prefix", "email", "name", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at", "id")
+    _print_list([_key_fields(each) for each in found], as_json, shown)
+
+
+@vault.command("rewrap")
+def rewrap_vault(as_json: AsJson = False) -> None:
+    """Wrap every data key anew under the first key of API_KEY_ENCRYPTION_KEY; then the others may be taken out."""
+    from app.key_ring import KeyRing, RingRefused, rewrap
+    from app.settings import settings
+
+    try:
+        ring = KeyRing.parse(settings().api_key_encryption_key.get_secret_value())
+        count = _with_database(lambda connection: rewrap(connection, ring))
+    except RingRefused as refused:
+        _refuse(str(refused))
+    if as_json:
+        _print_json({"rewrapped": count, "wrapped_by": ring.current})
+    else:
+        typer.echo(f"{count} data keys wrapped anew by key {ring.current}")
+
+
+def _with_database(work: Callable[[Connection], Awaitable[Value]]) -> Value:
+    """Run the work on a connection of its own; what it refuses, and an outage, is one line and an exit code."""
+    import asyncpg
+
+    from app.accounts import AccountRefused
+    from app.database import Unavailable, connected
+    from app.settings import settings
+
+    async def run() -> Value:
+        async with connected(settings().database) as connection:
+            return await work(connection)
+
+    try:
+        return asyncio.run(run())
+    except AccountRefused as refused:
+        _refuse(str(refused))
+    except asyncpg.UndefinedTableError:
+        _refuse("the database has no tables yet: run `./helix migrate` first")
+    except Unavailable as outage:
+        _refuse(f"Postgres does not answer ({outage})", code=1)
+
+
+def _refuse(message: str, *, code: int = 2) -> NoReturn:
+    typer.echo(f"helix: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _user_fields(found: User) -> dict[str, Cell]:
+    return {**dataclasses.asdict(found), "created_at": _time(found.created_at)}
+
+
+def _key_fields(found: ApiKey) -> dict[str, Cell]:
+    times = ("created_at", "last_used_at", "expires_at", "revoked_at")
+    return {**dataclasses.asdict(found), **{name: _time(getattr(found, name)) for name in times}}
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _print_json(document: dict[str, Cell]) -> None:
+    typer.echo(json.dumps(document))
+
+
+def _print_list(rows: Sequence[dict[str, Cell]], as_json: bool, columns: Sequence[str]) -> None:
+    if as_json:
+        typer.echo(json.dumps({"object": "list", "data": rows}))
+        return
+    lines = [tuple(columns), *(tuple(_cell(row[column]) for column in columns) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Cell) -> str:
+    match value:
+        case None:
+            return "-"
+        case str() | int():
+            return str(value)
+        case _:
+            return ",".join(value)
