@@ -157,6 +157,17 @@ def frames_of(trace: TracebackType | None) -> list[str]:
     return frames[-FRAMES_MAX:]
 
 
+_reporting = False
+
+
+def report(error: BaseException) -> None:
+    """A crash, to Sentry where it is set up; the log line is the caller's."""
+    if _reporting:
+        import sentry_sdk
+
+        sentry_sdk.capture_exception(error)
+
+
 def _configure_sentry(dsn: str, process: str) -> None:
     import sentry_sdk  # takes a third of a second, for those who use it
     from sentry_sdk.integrations.atexit import AtexitIntegration
@@ -183,6 +194,8 @@ def _configure_sentry(dsn: str, process: str) -> None:
         before_send_transaction=scrub,
     )
     sentry_sdk.set_tag("process", process)
+    global _reporting
+    _reporting = True
 
 
 def scrub(event: Event, hint: Hint) -> Event:
