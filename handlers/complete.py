@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -23,7 +23,7 @@ from events.completions import (
     Turns,
 )
 from events.message import Envelope, sealed_bytes, sealed_text
-from handlers.ports import Box, Ports, ProviderFailed, Question, Stop, Transcript
+from handlers.ports import Box, Listener, Ports, ProviderFailed, Question, Stop, Transcript
 from handlers.rules.catalogue import Offer
 from handlers.rules.failure import CONSEQUENCES, after
 from handlers.rules.rating import Usage, rate
@@ -65,8 +65,8 @@ class _Run:
     """time.monotonic() of the last call."""
 
 
-async def complete(ask: Complete, at: Envelope, ports: Ports, *, frame: Callable[[bytes], None], stop: Stop) -> Ending:
-    """Carry out one `Complete`. `frame` is told each piece of a streamed answer.
+async def complete(ask: Complete, at: Envelope, ports: Ports, *, listener: Listener, stop: Stop) -> Ending:
+    """Carry out one `Complete`; `listener` hears who is asked, and each piece of a streamed answer.
 
     Cancelled with `stop.by` set it ends with `CompletionCancelled`; cancelled without, it raises CancelledError and
     leaves nothing behind. Raises TryLater when the account's key cannot be had now.
@@ -79,7 +79,7 @@ async def complete(ask: Complete, at: Envelope, ports: Ports, *, frame: Callable
     try:
         if stop.by is not None:
             raise asyncio.CancelledError  # it was cancelled before it was taken up
-        failed = await _ask_around(run, frame)
+        failed = await _ask_around(run, listener)
     except asyncio.CancelledError:
         if stop.by is None:
             raise
@@ -103,7 +103,7 @@ def give_up(ask: Complete, at: Envelope, box: Box, ports: Ports, *, why: str, at
     return Ending(CompletionFailed(**_common(run, answer, 500, None), why=why), answer)
 
 
-async def _ask_around(run: _Run, frame: Callable[[bytes], None]) -> ProviderFailed | None:
+async def _ask_around(run: _Run, listener: Listener) -> ProviderFailed | None:
     """Ask the plan's offers until one has answered or nothing is left to try → the last failure, None when answered."""
     offers = list(run.plan.candidates)
     if not offers:
@@ -113,7 +113,8 @@ async def _ask_around(run: _Run, frame: Callable[[bytes], None]) -> ProviderFail
         seconds_left = (run.ask.deadline - run.ports.clock()).total_seconds()
         if seconds_left <= 0:
             return ProviderFailed("timeout", "The request's deadline passed before a provider could answer.")
-        run.heard = heard = Transcript(frame)
+        run.heard = heard = Transcript(listener.say)
+        listener.asked(run.offer, len(run.attempts) + 1)
         run.started, run.began = time.monotonic(), run.ports.clock()
         try:
             await run.ports.providers.ask(run.offer, run.question, heard, deadline_s=seconds_left)

@@ -117,6 +117,18 @@ class Vault(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Whoever waits for one answer."""
+
+    def asked(self, offer: Offer, attempt: int) -> None:
+        """This offer is asked now; `attempt` counts the calls of this request from 1."""
+        ...
+
+    def say(self, piece: bytes) -> None:
+        """A piece of the answer, in the client's wire format. Must not block."""
+        ...
+
+
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Now, UTC."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
 import structlog
@@ -38,6 +38,10 @@ class Heard:
         self.restarted = restarted
 
 
+class ClientGone(Exception):
+    """The client that waited has left."""
+
+
 class Waiting:
     """One request that waits in this process."""
 
@@ -48,21 +52,36 @@ class Waiting:
         self._order = Order()
         self._heard: deque[Heard] = deque()
         self._missing = False
+        self._gone = False
         self._woken: asyncio.Future[None] | None = None
 
     def hear(self, frame: Frame) -> None:
         """Take a frame of the reply stream."""
         self._take(frame)
-        if (self._heard or self._missing) and self._woken and not self._woken.done():
+        if self._heard or self._missing:
+            self._wake()
+
+    def interrupt(self) -> None:
+        """The client has left."""
+        self._gone = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._woken and not self._woken.done():
             self._woken.set_result(None)
 
     async def next(self) -> Heard | None:
-        """The next frame; None when there was none for LOOK_AGAIN_S. Raises LogGone when the log cannot be read."""
-        if not self._heard and not self._missing:
+        """The next frame; None when there was none for LOOK_AGAIN_S.
+
+        Raises ClientGone, and LogGone when the log cannot be read.
+        """
+        if not self._heard and not self._missing and not self._gone:
             self._woken = asyncio.get_running_loop().create_future()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._woken
+        if self._gone:
+            raise ClientGone
         if not self._heard:
             self._missing = False
             for one in await self._log.frames(self._account, self._request, "0-0"):
@@ -138,7 +157,7 @@ class Listener:
             self._log.command("XTRIM", name, "MINID", "~", last).add_done_callback(_trimmed)
 
 
-async def follow(log: Log, account: str, request: str, after: str = "0-0") -> AsyncIterator[Heard | None]:
+async def follow(log: Log, account: str, request: str, after: str = "0-0") -> AsyncGenerator[Heard | None, None]:
     """Every frame of a request behind an entry id of its live stream, ending with its last; None every LOOK_AGAIN_S.
 
     `restarted` marks a frame that voids what the follower has had before. Raises LogGone when the log goes away.
@@ -167,6 +186,34 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
             if silent_ms >= LOOK_AGAIN_S * 1000:
                 silent_ms = 0
                 yield None
+
+
+class Follower:
+    """Somebody who came later, with the same manners as `Waiting`."""
+
+    def __init__(self, frames: AsyncGenerator[Heard | None, None]) -> None:
+        self._frames = frames
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def interrupt(self) -> None:
+        """The client has left."""
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    async def next(self) -> Heard | None:
+        """The next frame; None when there was none for LOOK_AGAIN_S. Raises ClientGone and LogGone; StopAsyncIteration
+        behind the last frame."""
+        coming = asyncio.ensure_future(anext(self._frames))
+        await asyncio.wait((coming, self._gone), return_when=asyncio.FIRST_COMPLETED)
+        if self._gone.done():
+            coming.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, LogGone):
+                await coming
+            raise ClientGone
+        return coming.result()
+
+    async def close(self) -> None:
+        await self._frames.aclose()
 
 
 def _position(entry: str) -> tuple[int, int]:

@@ -10,9 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import orjson
+
 from app.log.connection import LogGone, LogRefused, Reply
 from app.log.log import Log, Owned
 from handlers.ports import Box
+from handlers.rules.catalogue import Offer
 
 FLUSH_S: Final = 0.03
 """How long a delta may wait for company: below what a reader of moving text notices."""
@@ -54,11 +57,17 @@ class Voice:
         self._owned = owned
         self._box = box
         self._said: list[bytes] = []
-        self._unsettled: dict[int, bytes] = {}
+        self._unsettled: dict[int, tuple[bytes, bytes]] = {}
         self._resending = False
         self._settled: asyncio.Event | None = None
         self.number = 0
         """The number of the last frame."""
+        self.meta = b""
+        """Who answers, told with the first frame."""
+
+    def asked(self, offer: Offer, attempt: int) -> None:
+        """Remember who answers; the first frame tells it."""
+        self.meta = orjson.dumps({"provider": offer.provider, "model": offer.model, "attempts": attempt})
 
     def say(self, piece: bytes) -> None:
         """Pass a piece of the answer on."""
@@ -76,9 +85,9 @@ class Voice:
         self.number += 1
         sealed = self._box.seal("frame", self._owned.request, b"".join(self._said))
         self._said.clear()
-        self._unsettled[self.number] = sealed
+        frame = self._unsettled[self.number] = sealed, self.meta if self.number == 1 else b""
         if not self._resending:
-            self._send(self.number, sealed)
+            self._send(self.number, *frame)
 
     async def settled(self) -> None:
         """Wait until the log server has every frame."""
@@ -87,8 +96,8 @@ class Voice:
             self._settled = asyncio.Event()
             await self._settled.wait()
 
-    def _send(self, number: int, sealed: bytes) -> None:
-        *others, last = self._log.tell(self._owned, number, sealed)
+    def _send(self, number: int, sealed: bytes, meta: bytes) -> None:
+        *others, last = self._log.tell(self._owned, number, sealed, meta)
         for other in others:
             other.add_done_callback(_seen)
         last.add_done_callback(lambda sent: self._sent(number, sent))
@@ -105,8 +114,8 @@ class Voice:
     def _resend(self) -> None:
         """Again from the first frame that is not surely there; a listener skips a number it has heard."""
         self._resending = False
-        for number, sealed in list(self._unsettled.items()):
-            self._send(number, sealed)
+        for number, frame in list(self._unsettled.items()):
+            self._send(number, *frame)
 
 
 def _seen(future: asyncio.Future[Reply]) -> None:

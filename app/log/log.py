@@ -281,10 +281,10 @@ class Log:
             "1" if owned.reply_to else "",
         )
 
-    def tell(self, owned: Owned, number: int, body: bytes) -> Sequence[asyncio.Future[Reply]]:
+    def tell(self, owned: Owned, number: int, body: bytes, meta: bytes) -> Sequence[asyncio.Future[Reply]]:
         """Append one frame of deltas to the request's live stream and wake the web process that waits."""
         live = keys.live(owned.partition, owned.request)
-        words = ("a", owned.attempt, "k", "d", "n", number, "f", body)
+        words = ("a", owned.attempt, "k", "d", "n", number, "m", meta, "f", body)
         sent = [self._connection("XADD", live, "*", *words), self._connection("EXPIRE", live, RUNNING_S)]
         if owned.reply_to:
             reply = keys.reply(owned.partition, owned.reply_to)

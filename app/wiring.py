@@ -1,0 +1,97 @@
+"""The only place that chooses who answers each port: the parts of a web process, and of a worker."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from app.changes import Change, Changes
+from app.database import Pool, open_pool
+from app.doctor import check_log
+from app.identity import Identities, PostgresRecords
+from app.key_ring import KeyRing
+from app.live.listen import Listener
+from app.log import Log
+from app.providers.catalogue import load_catalogue
+from app.providers.world import World
+from app.settings import Settings
+from app.vault import Vault
+from handlers.rules.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class WebParts:
+    """What the doors work with."""
+
+    settings: Settings
+    log: Log
+    pool: Pool
+    vault: Vault
+    identities: Identities
+    catalogue: Catalogue
+    listener: Listener
+    web: str
+    """The name of this process on the log, new at every start."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What a worker works with."""
+
+    log: Log
+    vault: Vault
+    providers: World
+
+
+@asynccontextmanager
+async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
+    """Everything a web process needs, open; closed in the opposite order."""
+    async with AsyncExitStack() as stack:
+        web = f"{settings.helix_process_name}-{secrets.token_hex(4)}"
+        log, pool, vault = await _common(stack, settings, web)
+        identities = await stack.enter_async_context(
+            Identities(
+                PostgresRecords(pool),
+                settings.cache,
+                on_account_changed=vault.forget,
+                on_gap=vault.forget_all,
+            )
+        )
+        listener = Listener(log, web)
+        await listener.start()
+        stack.push_async_callback(listener.stop)
+        yield WebParts(settings, log, pool, vault, identities, load_catalogue(settings), listener, web)
+
+
+@asynccontextmanager
+async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
+    """Everything a worker needs, open; closed in the opposite order."""
+    async with AsyncExitStack() as stack:
+        log, _, vault = await _common(stack, settings, settings.helix_process_name)
+
+        def forget(change: Change) -> None:
+            if change.kind == "account":
+                vault.forget(change.id)
+
+        changes = Changes(settings.cache, on_change=forget, on_gap=vault.forget_all)
+        changes.start()
+        stack.push_async_callback(changes.stop)
+        providers = World(settings)
+        stack.push_async_callback(providers.close)
+        await providers.warm()
+        yield WorkerParts(log, vault, providers)
+
+
+async def _common(stack: AsyncExitStack, settings: Settings, name: str) -> tuple[Log, Pool, Vault]:
+    """The log, after it has shown that it keeps what it acknowledges; the pool; the vault."""
+    faults = await check_log(settings.log)
+    if faults and not settings.helix_allow_unsafe_log:
+        raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
+    log = await Log(settings.log, name=name, partitions=settings.helix_partitions).open()
+    stack.push_async_callback(log.close)
+    await log.declare()
+    pool = await open_pool(settings.database, name=f"helix {name}", connections_max=settings.max_db_connections)
+    stack.push_async_callback(pool.close)
+    return log, pool, Vault(pool, KeyRing.parse(settings.api_key_encryption_key.get_secret_value()))

@@ -1,0 +1,468 @@
+"""The worker process: takes commands off the log, carries them out by the thousand, and ends each exactly once.
+
+FastStream reads the streams in batches and rules the process's life; what it does not do for us is here: entries are
+acknowledged by the finish script alone, renewed while they are worked on, taken over when their owner has died, and put
+away after five deliveries. The delivery count is the fencing token (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+import orjson
+import structlog
+from faststream import AckPolicy, FastStream
+from faststream.redis import RedisBroker, StreamSub
+from faststream.redis.message import FAKE_CONSUMER, BatchStreamMessage, RedisBatchStreamMessage
+
+from app import ready, telemetry
+from app.database import Unavailable
+from app.ids import new_id
+from app.live.speak import Speaker, Voice
+from app.log import Connection, Log, LogGone, keys
+from app.log.connection import Reply
+from app.log.log import Owned
+from app.settings import Settings, settings
+from app.vault import Erased, VaultRefused
+from app.wiring import WorkerParts, worker_parts
+from events.catalog import Unreadable, read
+from events.completions import Complete
+from events.message import Envelope
+from handlers.complete import Ending, complete, give_up
+from handlers.ports import Box, Ports, Stop
+
+log = structlog.get_logger()
+
+BATCH: Final = 100
+"""Entries a read: enough to make one read cheap, few enough that two workers share a burst."""
+
+POLL_MS: Final = 2000
+"""How long FastStream's read waits on the server; below the socket's timeout or it would raise instead."""
+
+SOCKET_S: Final = 10
+
+LEASE_S: Final = 10.0
+"""An entry that its owner has not renewed for so long is taken over."""
+
+RENEW_S: Final = LEASE_S / 4
+
+RENEW_BATCH: Final = 200
+"""Entries a renewal: one script call stays well below a millisecond of the log server's time."""
+
+DELIVERIES_MAX: Final = 5
+"""What has killed five workers will kill a sixth."""
+
+DRAIN_S: Final = 25.0
+"""How long a worker that is told to stop finishes what it has begun; below the platform's patience (railway.worker.toml)."""
+
+GRACE_S: Final = 1.0
+"""How long FastStream waits for a batch that is just being handed over; what it holds is given back."""
+
+PAUSE_S: Final = 0.5
+"""Before asking again for something that was not to be had."""
+
+
+class Job:
+    """One command in this worker's hands."""
+
+    __slots__ = ("asking", "owned", "raw", "stop", "task")
+
+    def __init__(self, owned: Owned, raw: bytes) -> None:
+        self.owned = owned
+        self.raw = raw
+        self.stop = Stop()
+        self.asking = False
+        """Providers are being asked: only then does a cancellation interrupt."""
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self, by: str) -> None:
+        """The client does not want it any more."""
+        if self.stop.by is None:
+            self.stop.by = "disconnect" if by == "disconnect" else "client"
+            if self.asking and self.task:
+                self.task.cancel()
+
+    def abandon(self) -> None:
+        """Another worker has it, or this process stops: leave it without a word."""
+        if self.task:
+            self.stop.by = None
+            self.task.cancel()
+
+
+class Worker:
+    """All jobs of one process."""
+
+    def __init__(self, log_: Log, ports: Ports, vault_cached: Any, *, consumer: str, concurrency: int) -> None:
+        self._log = log_
+        self._ports = ports
+        self._cached = vault_cached
+        self._consumer = consumer
+        self._room = asyncio.Semaphore(concurrency)
+        self._jobs: dict[tuple[int, str], Job] = {}
+        self._by_request: dict[str, Job] = {}
+        self._speaker = Speaker(log_, telemetry.FLUSH_FRAMES.observe)
+        self._draining = False
+        self._keepers: list[asyncio.Task[None]] = []
+        self._control: Connection | None = None
+
+    async def start(self) -> None:
+        """Hear cancellations, take back what a former life of this consumer left, and begin to renew and reclaim."""
+        self._control = Connection(
+            self._log.url, name=f"{self._consumer}-control", on_connect=self._subscribe, on_push=self._told
+        )
+        await self._control.open()
+        for partition in range(self._log.partitions):
+            await self._reclaim(partition, own=True)
+        self._keepers = [
+            asyncio.create_task(self._renew_always(), name="renew"),
+            asyncio.create_task(self._reclaim_always(), name="reclaim"),
+        ]
+
+    async def take(self, partition: int, entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]) -> None:
+        """Hold the entries, and start each as soon as there is room. Returns when all have been started: until then
+        nothing more is read, which is the back-pressure."""
+        jobs = [self._hold(partition, entry, attempt, words) for entry, attempt, words in entries]
+        for job in jobs:
+            await self._room.acquire()
+            if self._draining:
+                self._room.release()
+                return  # held, not begun: given back with the others
+            job.task = asyncio.create_task(self._run(job), name=job.owned.request)
+            telemetry.CALLS_IN_FLIGHT.inc()
+
+    def _hold(self, partition: int, entry: str, attempt: int, words: Mapping[bytes, bytes]) -> Job:
+        raw = words.get(b"__data__", b"")
+        try:
+            said = read(raw)
+            reply_to = said.body.reply_to if isinstance(said.body, Complete) else None
+            owned = Owned(partition, entry, attempt, said.subject, said.account, reply_to)
+        except Unreadable:
+            owned = Owned(partition, entry, attempt, "", "", None)
+        former = self._jobs.get((partition, entry))
+        if former:
+            former.abandon()
+        job = self._jobs[partition, entry] = Job(owned, raw)
+        self._by_request[owned.request] = job
+        return job
+
+    async def _run(self, job: Job) -> None:
+        try:
+            await self._carry_out(job)
+        except asyncio.CancelledError:
+            log.info("command_abandoned", request_id=job.owned.request, attempt=job.owned.attempt)
+        except Exception as fault:  # ours: the entry stays pending and comes again, at most DELIVERIES_MAX times
+            log.error("command_broke", request_id=job.owned.request, exc_info=fault)
+        finally:
+            telemetry.CALLS_IN_FLIGHT.dec()
+            self._room.release()
+            place = job.owned.partition, job.owned.entry
+            if self._jobs.get(place) is job:
+                del self._jobs[place]
+                if self._by_request.get(job.owned.request) is job:
+                    del self._by_request[job.owned.request]
+
+    async def _carry_out(self, job: Job) -> None:
+        owned = job.owned
+        try:
+            at = read(job.raw)
+            ask = at.body
+            if not isinstance(ask, Complete):
+                raise Unreadable(f"{at.type} is no command for this group")
+        except Unreadable as unreadable:
+            await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, str(unreadable))
+            telemetry.UNREADABLE.inc()
+            log.error("command_parked", entry=owned.entry, reason=str(unreadable))
+            return
+        begun = self._log.begin(owned, worker=self._consumer)
+        begun.add_done_callback(lambda done: _heed(job, done))
+        try:
+            box = self._cached(owned.account) or await self._box(owned.account, ask.deadline)
+        except VaultRefused as refused:
+            # Without the key not even a refusal can be sealed; the people who erased the account expect no answer.
+            why = "erased" if isinstance(refused, Erased) else str(refused)
+            await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, why)
+            log.error("command_parked", request_id=owned.request, reason=why)
+            return
+        voice = self._speaker.voice(owned, box)
+        if owned.attempt > DELIVERIES_MAX:
+            ending = give_up(ask, at, box, self._ports, why="parked", attempts=DELIVERIES_MAX)
+            parked = f"delivered {owned.attempt} times"
+        else:
+            job.asking = True
+            ending = await complete(ask, at, self._ports, listener=voice, stop=job.stop)
+            job.asking = False
+            parked = ""
+        await voice.settled()
+        await self._finish(job, at, ask, ending, voice, parked)
+
+    async def _box(self, account: str, deadline: datetime) -> Box:
+        """The account's box, waiting for Postgres as long as the request may wait."""
+        while True:
+            try:
+                return await self._ports.vault.box(account)
+            except Unavailable:
+                if self._ports.clock() > deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+
+    async def _finish(self, job: Job, at: Envelope, ask: Complete, ending: Ending, voice: Voice, parked: str) -> None:
+        owned, event = job.owned, ending.event
+        fact = at.follow(event, id=self._ports.new_id(), at=self._ports.clock())
+        meta = orjson.dumps(
+            {
+                "status": event.http_status,
+                "outcome": event.outcome,
+                "provider": event.provider,
+                "model": event.model,
+                "attempts": len(event.attempts),
+                "cost_nanousd": event.cost_nanousd,
+                "retry_after_s": ending.retry_after_s,
+                "routing": event.routing.model_dump() if event.routing else None,
+            }
+        )
+        # A client that has had every word over its stream needs none of them again.
+        body = b"" if ask.stream and voice.number and event.outcome == "completed" else ending.answer
+        while True:
+            try:
+                entry = await self._log.finish(
+                    owned,
+                    self._consumer,
+                    fact,
+                    event.outcome,
+                    meta=meta,
+                    body=body,
+                    number=voice.number + 1,
+                    parked=parked,
+                )
+                break
+            except LogGone:
+                await asyncio.sleep(PAUSE_S)  # asking again is safe: a finished entry has no owner any more
+        if entry is None:
+            telemetry.FENCED.inc()
+            log.warning("outcome_fenced", request_id=owned.request, attempt=owned.attempt)
+            return
+        _count(ask, ending)
+        log.info(
+            f"completion_{'finished' if event.outcome == 'completed' else event.outcome}",
+            request_id=owned.request,
+            account=owned.account,
+            provider=event.provider,
+            model=event.model,
+            attempts=len(event.attempts),
+            input_tokens=event.input_tokens,
+            output_tokens=event.output_tokens,
+            cost_nanousd=event.cost_nanousd,
+            latency_ms=event.latency_ms,
+        )
+
+    # Ownership.
+
+    async def _renew_always(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(LogGone):  # after an outage the next renewal comes in time, or the lease is lost
+                await self._renew()
+
+    async def _renew(self, *, idle_ms: int = 0) -> None:
+        for partition in range(self._log.partitions):
+            held = [job for (of, _), job in self._jobs.items() if of == partition]
+            for first in range(0, len(held), RENEW_BATCH):
+                batch = held[first : first + RENEW_BATCH]
+                said = await self._log.renew(partition, self._consumer, [job.owned for job in batch], idle_ms=idle_ms)
+                for job, word in zip(batch, said, strict=True):
+                    if word == "!":
+                        self._lost(job)
+                    elif word:
+                        job.cancel(word)
+
+    def _lost(self, job: Job) -> None:
+        """Another worker owns it by now, or it has just ended here."""
+        if self._jobs.get((job.owned.partition, job.owned.entry)) is job and job.asking:
+            telemetry.FENCED.inc()
+            job.abandon()
+
+    async def _reclaim_always(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
+            with contextlib.suppress(LogGone):
+                for partition in range(self._log.partitions):
+                    await self._reclaim(partition)
+
+    async def _reclaim(self, partition: int, *, own: bool = False) -> None:
+        taken, gone = await self._log.reclaim(
+            partition, self._consumer, idle_ms=int(LEASE_S * 1000), most=BATCH, own=own
+        )
+        if gone:
+            log.error("commands_missing", partition=partition, count=gone)
+        if taken:
+            telemetry.RECLAIMED.inc(len(taken))
+            log.warning("commands_reclaimed", partition=partition, count=len(taken), own=own)
+            await self.take(partition, taken)
+
+    # Cancellation.
+
+    async def _subscribe(self, connection: Connection) -> None:
+        for partition in range(self._log.partitions):
+            await connection("SUBSCRIBE", keys.control(partition))
+
+    def _told(self, push: list[Reply]) -> None:
+        by, _, request = push[2].decode().partition(" ")
+        job = self._by_request.get(request)
+        if job:
+            job.cancel(by)
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Begin nothing more, finish what has begun, give the rest back to whoever is there."""
+        self._draining = True
+        running = [job.task for job in self._jobs.values() if job.task]
+        log.info("worker_draining", running=len(running), waiting=len(self._jobs) - len(running))
+        if running:
+            await asyncio.wait(running, timeout=DRAIN_S)
+        for keeper in self._keepers:
+            keeper.cancel()
+        left = list(self._jobs.values())
+        tasks = [job.task for job in left if job.task]
+        for job in left:
+            job.abandon()
+        held = dict(self._jobs)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+        self._jobs = held
+        with contextlib.suppress(LogGone):
+            await self._renew(idle_ms=int(LEASE_S * 1000))
+        if self._control:
+            await self._control.close()
+        log.info("worker_drained", given_back=len(held))
+
+
+def _heed(job: Job, begun: asyncio.Future[Reply]) -> None:
+    """What the log server says when a command is taken up: perhaps it was cancelled while it waited."""
+    if begun.cancelled() or begun.exception() is not None:
+        return  # the next renewal says it again
+    by: bytes = begun.result()
+    if by:
+        job.cancel(by.decode())
+
+
+def _count(ask: Complete, ending: Ending) -> None:
+    event = ending.event
+    telemetry.TERMINAL_EVENTS.labels(event.outcome).inc()
+    for attempt in event.attempts:
+        telemetry.PROVIDER_CALLS.labels(attempt.provider, attempt.outcome).inc()
+    if event.outcome == "completed":
+        telemetry.API_CALLS.labels(event.model, event.provider, ask.tier).inc()
+    if event.ttft_ms is not None and event.provider:
+        telemetry.TIME_TO_FIRST_TOKEN.labels(event.provider).observe(event.ttft_ms / 1000)
+    if event.billable:
+        telemetry.TOKENS.labels("input").inc(event.input_tokens)
+        telemetry.TOKENS.labels("output").inc(event.output_tokens)
+        telemetry.COST.inc(event.cost_nanousd)
+
+
+Entries = list[tuple[str, int, dict[bytes, bytes]]]
+
+
+async def parse(message: Mapping[str, Any]) -> RedisBatchStreamMessage:
+    """FastStream's batch as it came: one body that is not UTF-8 would poison all of it in FastStream's own parser."""
+    return RedisBatchStreamMessage(
+        raw_message=cast(BatchStreamMessage, message), body=b"", consumer=FAKE_CONSUMER, group=None
+    )
+
+
+async def decode(message: RedisBatchStreamMessage) -> Entries:
+    raw: Any = message.raw_message
+    return [(entry.decode(), 1, words) for entry, words in zip(raw["message_ids"], raw["data"], strict=True)]
+
+
+def subscribe(broker: RedisBroker, partition: int, consumer: str, worker: Worker) -> None:
+    """One batch reader for one partition."""
+
+    @broker.subscriber(
+        stream=StreamSub(
+            keys.commands(partition),
+            group=keys.COMPLETIONS,
+            consumer=consumer,
+            batch=True,
+            max_records=BATCH,
+            polling_interval=POLL_MS,
+        ),
+        ack_policy=AckPolicy.MANUAL,
+        parser=parse,
+        decoder=decode,
+        title=f"commands of partition {partition}",
+    )
+    async def take(entries: Any) -> None:
+        await worker.take(partition, entries)
+
+
+def application(chosen: Settings) -> FastStream:
+    """The FastStream application of one worker process."""
+    consumer = chosen.helix_process_name
+    broker = RedisBroker(
+        chosen.log,
+        socket_timeout=SOCKET_S,
+        max_connections=chosen.redis_max_connections,
+        apply_types=False,
+        graceful_timeout=GRACE_S,
+        logger=logging.getLogger("faststream"),
+        log_level=logging.DEBUG,  # its line a batch; what goes wrong it says at its own levels
+    )
+
+    @contextlib.asynccontextmanager
+    async def life() -> AsyncIterator[None]:
+        async with worker_parts(chosen) as parts:
+            worker = Worker(
+                parts.log,
+                _ports(parts),
+                parts.vault.cached,
+                consumer=consumer,
+                concurrency=chosen.worker_concurrency,
+            )
+            for partition in range(chosen.helix_partitions):
+                subscribe(broker, partition, consumer, worker)
+            await worker.start()
+            log.info("worker_started", consumer=consumer, partitions=chosen.helix_partitions)
+            yield  # FastStream reads until it is told to stop, and has stopped reading when it comes back
+            await worker.drain()
+
+    app = FastStream(broker, lifespan=life, logger=None)
+
+    @app.after_startup
+    async def announce() -> None:
+        ready.announce()
+
+    @app.on_shutdown
+    async def see_why() -> None:
+        if not all(subscriber.running for subscriber in broker.subscribers):
+            # FastStream gives a lost group up and would end as if all were well; our own start declares it again.
+            log.error("reader_lost")
+            raise SystemExit(1)
+
+    return app
+
+
+def _ports(parts: WorkerParts) -> Ports:
+    return Ports(
+        providers=parts.providers,
+        vault=parts.vault,
+        clock=lambda: datetime.now(UTC),
+        new_id=new_id,
+        chance=random.random,
+    )
+
+
+def run() -> None:
+    """The worker process, until SIGTERM."""
+    import uvloop
+
+    chosen = settings()
+    telemetry.configure(chosen, "worker")
+    uvloop.run(application(chosen).run())
