@@ -1,0 +1,12 @@
+"""What is remembered: the read models, each a table made from the log's events alone. To add one: its file, a row in
+PROJECTIONS, its table in `tables` and a migration."""
+
+from typing import Final
+
+from projections.archive import ARCHIVE
+from projections.conversations import CONVERSATIONS
+from projections.projection import Projection
+from projections.requests import REQUESTS
+from projections.usage import USAGE
+
+PROJECTIONS: Final[tuple[Projection, ...]] = (REQUESTS, USAGE, CONVERSATIONS, ARCHIVE)
