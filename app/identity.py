@@ -172,7 +172,7 @@ class Identities:
             self._note_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._note_task
-        await self._write_uses()
+        await self.write_uses()
 
     def cached(self, key: str) -> Identity | None:
         """Whose key this is, when it is remembered; None says nothing about the key."""
@@ -197,6 +197,7 @@ class Identities:
 
     def forget(self, change: Change) -> None:
         self._changes_heard += 1
+        self._looking.forsake_all()
         match change.kind:
             case "key":
                 with contextlib.suppress(ValueError):  # no hash: there is nothing remembered by that name
@@ -210,6 +211,7 @@ class Identities:
 
     def forget_all(self) -> None:
         self._changes_heard += 1
+        self._looking.forsake_all()
         self._known.clear()
         self._strangers.clear()
         self._on_gap()
@@ -237,16 +239,18 @@ class Identities:
         """A key in use is looked up once a minute, so that noting look-ups notes its last use to the minute."""
         while True:
             await asyncio.sleep(_USE_WRITTEN_EVERY_S)
-            await self._write_uses()
+            await self.write_uses()
 
-    async def _write_uses(self) -> None:
+    async def write_uses(self) -> None:
+        """Write what has been noted since the last time; done every few seconds, and at the end."""
         if not self._used:
             return
         used, self._used = frozenset(self._used), set()
         try:
             await self._records.note_use(used)
         except Unavailable as outage:
-            log.warning("key_uses_not_noted", keys=len(used), why=str(outage))
+            self._used |= used
+            log.warning("key_uses_not_noted", keys=len(self._used), why=str(outage))
 
 
 def _refusal(found: Found | None, now: datetime) -> Why | None:

@@ -15,6 +15,8 @@ class SingleFlight(Generic[Key, Value]):
 
     def __init__(self) -> None:
         self._under_way: dict[Key, asyncio.Task[Value]] = {}
+        self._forsaken: set[asyncio.Task[Value]] = set()
+        """Kept alive for those who wait for them still."""
 
     async def fetch(self, key: Key, journey: Callable[[Key], Awaitable[Value]]) -> Value:
         """What `journey(key)` returns or raises."""
@@ -25,8 +27,15 @@ class SingleFlight(Generic[Key, Value]):
             task.add_done_callback(lambda done: self._landed(key, done))
         return await asyncio.shield(task)
 
+    def forsake_all(self) -> None:
+        """The world has changed: who comes from now on does not join a journey that began before."""
+        self._forsaken.update(self._under_way.values())
+        self._under_way.clear()
+
     def _landed(self, key: Key, task: asyncio.Task[Value]) -> None:
-        del self._under_way[key]
+        self._forsaken.discard(task)
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
         if not task.cancelled():
             task.exception()  # each who waits has raised it; when nobody waits any more, it concerns nobody
 

@@ -138,10 +138,12 @@ class Vault:
     def forget(self, account: str) -> None:
         """The account's keys have changed: read them again before the next use."""
         self._forgotten += 1
+        self._reading.forsake_all()
         self._boxes.drop(account)
 
     def forget_all(self) -> None:
         self._forgotten += 1
+        self._reading.forsake_all()
         self._boxes.clear()
 
     async def _read(self, account: str) -> Box:
