@@ -1,5 +1,4 @@
-"""What a body must look like to be taken in, and what the answers look like: one model a thing, read by the routes and
-shown in the documentation.
+"""What a body must look like to be taken in: one model a thing, read by the routes and shown in the documentation.
 
 One rule: a field we know has its type and its bounds, a field we do not know is the provider's and passes untouched.
 """
@@ -28,7 +27,9 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 class _Shape(BaseModel):
     """Strict, because "0.5" for 0.5 would be refused by the provider seconds later and by nobody's clear word."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="allow", strict=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 class Part(_Shape):
@@ -140,75 +141,6 @@ class ChatBody(_Shape):
                     "content_missing", "content is missing", {"param": f"messages[{place}].content"}
                 )
         return self
-
-
-JsonObject = dict[str, object]
-
-
-class ErrorDetail(BaseModel):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorBody(BaseModel):
-    """Every refusal on OpenAI's and Helix's own routes."""
-
-    error: ErrorDetail
-
-
-class ModelView(BaseModel):
-    """One model at one provider."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str
-    provider: str
-    context_window: int | None
-    input_usd_per_million: str | None
-    output_usd_per_million: str | None
-    capabilities: list[str]
-    simulated: bool
-
-
-class AttemptView(BaseModel):
-    """One call to one provider."""
-
-    provider: str
-    model: str
-    started_at: str
-    ended_at: str
-    outcome: Literal["answered", "failed", "cancelled", "abandoned"]
-    why: str | None = None
-
-
-class RequestView(BaseModel):
-    """A request as a durable thing; `response` is there once it has ended, in the wire format it was asked in."""
-
-    id: str
-    object: Literal["request"] = "request"
-    status: Literal["queued", "running", "completed", "failed", "cancelled"]
-    response: JsonObject | None = None
-    attempts: list[AttemptView] | None = None
-
-
-class ListView(BaseModel):
-    """One page, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[JsonObject]
-    has_more: bool
-    first_id: str | None = None
-    last_id: str | None = None
-
-
-class HealthView(BaseModel):
-    """Who answers and who does not."""
-
-    status: Literal["ok", "unavailable"]
-    checks: dict[str, str]
 
 
 def missing(param: str) -> Refused:

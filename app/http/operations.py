@@ -1,0 +1,250 @@
+"""Every route that the outside may call, as values: what `/openapi.json` and `/docs` are written from.
+
+One rule: a route is not done before it stands here; a test compares this table with the router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from app.http.answers import (
+    ChatCompletion,
+    ErrorBody,
+    HealthView,
+    HelixCompletion,
+    ListView,
+    ModelList,
+    ModelView,
+    RequestView,
+)
+from app.http.shapes import ChatBody
+
+Where = Literal["path", "query", "header"]
+Kind = Literal["string", "integer", "boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    where: Where
+    meaning: str
+    kind: Kind = "string"
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    meaning: str
+    shape: type[BaseModel] | None = None
+    media: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: Literal["GET", "POST"]
+    path: str
+    group: str
+    title: str
+    about: str
+    answers: Mapping[int, Answer]
+    parameters: tuple[Parameter, ...] = ()
+    body: type[BaseModel] | None = None
+    example: str = ""
+    """A body to try, or the query of a GET."""
+    needs_key: bool = True
+    streams: bool = False
+    """May answer with server-sent events instead."""
+
+
+_IDEMPOTENCY = Parameter(
+    "Idempotency-Key",
+    "header",
+    "The same key and body within 48 hours give the same request; the same key with another body is a 422.",
+)
+_PREFER = Parameter(
+    "Prefer", "header", "`respond-async`: answer 202 at once, fetch the result from `/v1/requests/{id}`."
+)
+_DISCONNECT = Parameter(
+    "x-helix-on-disconnect",
+    "header",
+    "`continue`: go on although the client goes away.",
+    choices=("cancel", "continue"),
+)
+_OPTIMIZE = Parameter(
+    "x-helix-optimize", "header", "What the router should prefer.", choices=("cost", "speed", "quality")
+)
+_ASKING = (_IDEMPOTENCY, _PREFER, _DISCONNECT, _OPTIMIZE)
+_REQUEST = Parameter("id", "path", "The id of the request, from `x-request-id`.")
+
+_REFUSALS: Final = {
+    400: "The body or a parameter is wrong; `param` names it.",
+    401: "No key, or one that opens nothing.",
+    402: "The account has nothing left to spend.",
+    403: "The key may not do this.",
+    404: "There is no such thing, or it belongs to somebody else.",
+    409: "It is not in a state for this.",
+    422: "The idempotency key was used with another body.",
+    429: "Too many; `Retry-After` says when.",
+    503: "Not now; `Retry-After` says when.",
+}
+
+
+def _refusals(*statuses: int) -> dict[int, Answer]:
+    return {status: Answer(_REFUSALS[status], ErrorBody) for status in statuses}
+
+
+_ASKED = {202: Answer("Accepted, with `Prefer: respond-async`; the log has it on disk.", RequestView)}
+_ASKING_REFUSED = _refusals(400, 401, 402, 403, 404, 422, 429, 503)
+
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/chat/completions",
+        "Completions",
+        "Create a chat completion",
+        "OpenAI's route: any OpenAI SDK works with its base URL changed. Fields that are not listed go to the provider "
+        "as they are.",
+        {200: Answer("The completion, or its stream.", ChatCompletion)} | _ASKED | _ASKING_REFUSED,
+        _ASKING,
+        ChatBody,
+        '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}',
+        streams=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/chat",
+        "Completions",
+        "Let Helix choose",
+        "The same body; `model` may be left out, `optimize` says what to prefer. The answer adds `routing` and `cost`.",
+        {200: Answer("The completion, or its stream.", HelixCompletion)} | _ASKED | _ASKING_REFUSED,
+        _ASKING,
+        ChatBody,
+        '{"optimize": "cost", "messages": [{"role": "user", "content": "Hello!"}]}',
+        streams=True,
+    ),
+    Operation(
+        "GET",
+        "/v1/models",
+        "Models",
+        "List models",
+        "Every model that can be asked for, with its provider, window and price.",
+        {200: Answer("All models.", ModelList)} | _refusals(401, 429),
+    ),
+    Operation(
+        "GET",
+        "/v1/models/{id}",
+        "Models",
+        "One model",
+        "A model by its id, or by `provider/id`.",
+        {200: Answer("The model.", ModelView)} | _refusals(401, 404, 429),
+        (Parameter("id", "path", "The id of the model."),),
+    ),
+    Operation(
+        "GET",
+        "/v1/requests",
+        "Requests",
+        "List requests",
+        "The account's requests, newest first.",
+        {200: Answer("One page.", ListView)} | _refusals(400, 401, 429),
+        (
+            Parameter("limit", "query", "How many, 1 to 100.", "integer"),
+            Parameter("after", "query", "Those older than this request."),
+            Parameter(
+                "status", "query", "Only these.", choices=("queued", "running", "completed", "failed", "cancelled")
+            ),
+            Parameter("model", "query", "Only those that asked for this model."),
+        ),
+        example="?limit=10&status=completed",
+    ),
+    Operation(
+        "GET",
+        "/v1/requests/{id}",
+        "Requests",
+        "One request",
+        "How it stands; once it has ended, `response` holds the answer and `attempts` what was tried.",
+        {200: Answer("The request.", RequestView)} | _refusals(400, 401, 404, 429),
+        (_REQUEST, Parameter("wait", "query", "Seconds to wait for its end, up to 30.", "integer")),
+        example="?wait=30",
+    ),
+    Operation(
+        "GET",
+        "/v1/requests/{id}/events",
+        "Requests",
+        "Follow a request",
+        "Server-sent events with an `id` each. A reconnect with `Last-Event-ID` goes on exactly behind it, while the "
+        "request runs and for an hour after.",
+        {200: Answer("The events.", media="text/event-stream")} | _refusals(401, 404, 429),
+        (
+            _REQUEST,
+            Parameter("after", "query", "Only events behind this one."),
+            Parameter("Last-Event-ID", "header", "The same, as browsers send it."),
+        ),
+    ),
+    Operation(
+        "POST",
+        "/v1/requests/{id}/cancel",
+        "Requests",
+        "Cancel a request",
+        "Stops the provider call. What was used until then is recorded.",
+        {200: Answer("The request.", RequestView)} | _refusals(401, 404, 409, 429),
+        (_REQUEST,),
+    ),
+    Operation(
+        "GET",
+        "/livez",
+        "Health",
+        "The process runs",
+        "Answers as long as the process does.",
+        {200: Answer("It runs.", HealthView)},
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        "Health",
+        "Everything answers",
+        "Log, cache and Postgres answer, migrations are at head.",
+        {200: Answer("All answer.", HealthView), 503: Answer("`checks` says which does not.", HealthView)},
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/health",
+        "Health",
+        "Everything answers",
+        "Another name of `/readyz`.",
+        {200: Answer("All answer.", HealthView), 503: Answer("`checks` says which does not.", HealthView)},
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "Health",
+        "Metrics",
+        "The counts of this machine, for Prometheus.",
+        {200: Answer("Prometheus' text format.", media="text/plain")},
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/openapi.json",
+        "Health",
+        "This description",
+        "OpenAPI 3.1, for programs.",
+        {200: Answer("The document.")},
+        needs_key=False,
+    ),
+    Operation(
+        "GET",
+        "/docs",
+        "Health",
+        "This description, for people",
+        "One page that needs nothing from elsewhere.",
+        {200: Answer("The page.", media="text/html")},
+        needs_key=False,
+    ),
+)
