@@ -131,5 +131,6 @@ def endpoints(
         address = provider.base_url.rstrip("/") if provider.base_url else None
         found[provider.name] = Endpoint(provider.name, provider.wire, address, secret)
     if settings.helix_sandbox_url:
-        found[SANDBOX] = Endpoint(SANDBOX, "openai", settings.helix_sandbox_url.rstrip("/"))
+        address = settings.helix_sandbox_url.rstrip("/").removesuffix("/v1")
+        found[SANDBOX] = Endpoint(SANDBOX, "openai", f"{address}/v1")
     return found

@@ -1,0 +1,54 @@
+"""The models of the world, for a worker: each offer is asked in the way its provider speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from app.providers import counting
+from app.providers.catalogue import load_catalogue
+from app.providers.endpoints import Endpoint, endpoints, listed_providers
+from app.providers.openai import OpenAiWire
+from app.providers.transport import Transport
+from app.settings import Settings
+from handlers.ports import Question, Transcript
+from handlers.rules.catalogue import Offer
+from handlers.rules.rating import Usage
+
+
+class Adapter(Protocol):
+    """How one provider is asked."""
+
+    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None: ...
+
+
+class World:
+    """`handlers.ports.Providers` over the network. `warm` before the first question, `close` after the last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.catalogue = load_catalogue(settings)
+        self._endpoints = endpoints(settings, listed_providers(settings.helix_providers))
+        self._transport: Transport | None = None
+        self._adapters: dict[str, Adapter] = {}
+
+    async def warm(self) -> None:
+        """Load what takes long, away from the event loop."""
+        await asyncio.to_thread(counting.encoding)
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
+        adapter = self._adapters.get(offer.provider)
+        if adapter is None:
+            adapter = self._adapters[offer.provider] = self._adapter(self._endpoints[offer.provider])
+        await adapter.ask(offer, question, heard, deadline_s=deadline_s)
+
+    def count(self, question: Question, text: str) -> Usage:
+        return counting.count(question, text)
+
+    def _adapter(self, endpoint: Endpoint) -> Adapter:
+        if self._transport is None:
+            self._transport = Transport()
+        return OpenAiWire(endpoint, self._transport)
