@@ -13,13 +13,10 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.database import Connection
-
-log = structlog.get_logger()
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -105,7 +102,6 @@ async def rewrap(connection: Connection, ring: KeyRing) -> int:
         if not rows:
             break
         after, after_number = rows[-1]["account"], rows[-1]["number"]
-    log.info("data_keys_rewrapped", count=done, wrapped_by=ring.current)
     return done
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 user = typer.Typer(no_args_is_help=True, help="Users.")
 key = typer.Typer(no_args_is_help=True, help="API keys.")
 vault = typer.Typer(no_args_is_help=True, help="The keys that seal content.")
+vault.callback()(lambda: None)  # without one, an application of a single command takes no command word
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
 
