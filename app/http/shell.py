@@ -104,7 +104,7 @@ class Shell:
             answer.status = answer.status or CLIENT_GONE
             raise
         except Exception as error:  # the one place that every fault of our own reaches: worded, logged, reported
-            log.error("request_crashed", request_id=state["request_id"], route=_endpoint(scope), exc_info=error)
+            log.error("request_crashed", request_id=state["request_id"], route=endpoint(scope), exc_info=error)
             telemetry.report(error)
             crashed = Refused(
                 500, "internal_error", "Something broke on our side; the request id finds it in our logs."
@@ -161,20 +161,19 @@ class Shell:
             await told(scope, receive, answer)
 
     def _record(self, scope: Scope, state: State, status: int, duration_s: float) -> None:
-        endpoint = _endpoint(scope)
-        key = (scope["method"], endpoint, status)
+        template = endpoint(scope)
+        key = (scope["method"], template, status)
         try:
             count, duration = self._metrics[key]
         except KeyError:
-            method, _, _ = key
-            count = telemetry.HTTP_REQUESTS.labels(method, endpoint, str(status))
-            duration = telemetry.HTTP_DURATION.labels(endpoint)
+            count = telemetry.HTTP_REQUESTS.labels(scope["method"], template, str(status))
+            duration = telemetry.HTTP_DURATION.labels(template)
             self._metrics[key] = count, duration
         count.inc()
         duration.observe(duration_s)
         said: dict[str, object] = {
             "method": scope["method"],
-            "route": endpoint,
+            "route": template,
             "status": status,
             "duration_ms": round(duration_s * 1000, 2),
             "request_id": state["request_id"],
@@ -260,7 +259,7 @@ class _Routed(Protocol):
     path_format: str
 
 
-def _endpoint(scope: Scope) -> str:
+def endpoint(scope: Scope) -> str:
     """The template of the route that was found, such as `/v1/requests/{id}`."""
     route = scope.get("route")
     return UNMATCHED if route is None else cast(_Routed, route).path_format
