@@ -27,6 +27,8 @@ _OUTAGES: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up
     asyncpg.InsufficientResourcesError,  # too many connections, out of memory or disk
+    asyncpg.InvalidAuthorizationSpecificationError,  # the password was changed under us
+    asyncpg.InvalidCatalogNameError,  # the server is there, our database is not: it is being restored
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -126,3 +127,21 @@ def test_a_key_encryption_key_that_makes_no_sense_is_one_line(helix: Command, mo
 
     assert refused.exit_code == 2
     assert refused.stderr == "helix: API_KEY_ENCRYPTION_KEY: key 1 is not 32 bytes in hex or base64\n"
+
+
+@pytest.mark.parametrize("wrong", ["password", "database"])
+def test_a_wrong_address_of_postgres_is_one_line_too(
+    helix: Command, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    at = urlsplit(settings().database)
+    address = {
+        "password": at._replace(netloc=f"{at.username}:wrong@{at.hostname}:{at.port}"),
+        "database": at._replace(path="/nothing"),
+    }[wrong]
+    monkeypatch.setenv("DATABASE_URL", urlunsplit(address))
+    settings.cache_clear()
+
+    failed = helix("user", "list")
+
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("helix: Postgres does not answer (Invalid") and failed.stderr.count("\n") == 1
