@@ -6,6 +6,10 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.changes import Change, Changes
 from app.database import Pool, open_pool
@@ -20,6 +24,9 @@ from app.settings import Settings
 from app.vault import Vault
 from handlers.rules.catalogue import Catalogue
 
+READERS: Final = 5
+"""Connections a web process reads lists and old requests over; a short queue is better than many connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class WebParts:
@@ -32,6 +39,8 @@ class WebParts:
     identities: Identities
     catalogue: Catalogue
     listener: Listener
+    database: AsyncEngine
+    """For the read models; the hot road uses the pool."""
     web: str
     """The name of this process on the log, new at every start."""
 
@@ -62,7 +71,14 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         listener = Listener(log, web)
         await listener.start()
         stack.push_async_callback(listener.stop)
-        yield WebParts(settings, log, pool, vault, identities, load_catalogue(settings), listener, web)
+        database = create_async_engine(
+            make_url(settings.database).set(drivername="postgresql+asyncpg"),
+            pool_size=READERS,
+            max_overflow=0,
+            pool_pre_ping=True,
+        )
+        stack.push_async_callback(database.dispose)
+        yield WebParts(settings, log, pool, vault, identities, load_catalogue(settings), listener, database, web)
 
 
 @asynccontextmanager

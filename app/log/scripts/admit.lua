@@ -13,6 +13,7 @@ if ARGV[9] ~= '' then
   local known = redis.call('HMGET', KEYS[5], 'request', 'digest')
   if known[1] then
     if known[2] ~= ARGV[9] then return {'mismatch'} end
+    if redis.call('EXISTS', prefix .. known[1]) == 1 then redis.call('HSET', prefix .. known[1], 'attached', '1') end
     return {'same', known[1]}
   end
 end
@@ -21,7 +22,10 @@ if ARGV[11] == 'attach' then
   local known = redis.call('GET', KEYS[6])
   if known then
     local is = redis.call('HMGET', prefix .. known, 'state', 'cancel')
-    if is[1] and is[1] ~= 'failed' and is[1] ~= 'cancelled' and not is[2] then return {'same', known} end
+    if is[1] and is[1] ~= 'failed' and is[1] ~= 'cancelled' and not is[2] then
+      redis.call('HSET', prefix .. known, 'attached', '1')
+      return {'same', known}
+    end
   end
 end
 

@@ -1,0 +1,47 @@
+"""Whose request is this? The one place where a key is read from a request, whichever header it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.database import Unavailable
+from app.http.refusals import Refused
+from app.identity import Identities, Identity, Unknown
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+def header(headers: Headers, name: bytes) -> str | None:
+    """The first header of that name (in small letters), or None."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1").strip()
+    return None
+
+
+def key_of(headers: Headers) -> str | None:
+    """The key a client sent: `Authorization: Bearer …`, or else `x-api-key`."""
+    authorization = header(headers, b"authorization")
+    if authorization is not None:
+        scheme, _, key = authorization.partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else None
+    return header(headers, b"x-api-key")
+
+
+async def identify(identities: Identities, headers: Headers, scope: str) -> Identity:
+    """The identity behind the request. Raises Refused: 401 without a good key, 403 when the key may not do `scope`,
+    503 when the key must be looked up and cannot be."""
+    key = key_of(headers)
+    if key is None:
+        raise Refused(401, "invalid_api_key", "No API key was sent: use the header `Authorization: Bearer hx_user_…`.")
+    identity = identities.cached(key)
+    if identity is None:
+        try:
+            identity = await identities.of(key)
+        except Unknown:
+            raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
+        except Unavailable:
+            raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
+    if identity.scopes and scope not in identity.scopes and not identity.operator:
+        raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
+    return identity

@@ -1,0 +1,315 @@
+"""The doors that take a completion: `/v1/chat/completions` and Helix's own `/v1/chat`.
+
+Read, check, seal, admit in one round trip, then answer as the client asked: waited for, streamed, or by a 202.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, Literal, cast
+
+import orjson
+import structlog
+from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
+
+from app.database import Unavailable
+from app.http.authentication import Headers, identify
+from app.http.delivery import Header, Progress, Ticket, deliver, following
+from app.http.json_body import parse_object, read_body
+from app.http.refusals import Refused, retry_after
+from app.http.shapes import ChatBody, missing, refuse_invalid
+from app.identity import Identity
+from app.ids import new_id
+from app.live.listen import ClientGone
+from app.log import LogGone
+from app.log.connection import LogRefused
+from app.log.log import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
+from app.vault import Erased
+from app.wiring import WebParts
+from events.completions import Complete, Optimize
+from events.message import Envelope, sealed_text
+from handlers.rules.admission import limits_for
+
+log = structlog.get_logger()
+
+DEADLINE: Final = timedelta(seconds=600)
+"""The whole of a request, from admission to its end: the SDKs' own default."""
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
+"""As Stripe has it."""
+
+RETRIES_MAX: Final = 100
+"""No SDK counts higher; more is noise."""
+
+OWN_FIELDS: Final = ("optimize", "conversation_id", "store")
+"""Fields of the body that are Helix's own: no provider sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the headers ask for."""
+
+    asynchronous: bool
+    repeat: Repeat
+    retry_count: int | None
+    """An SDK's count of its own retries; None when no SDK is asking."""
+    stay: bool
+    """Go on although the client leaves."""
+    optimize: Optimize | None
+
+
+class Completions:
+    """One route's door, as an ASGI application."""
+
+    def __init__(self, parts: WebParts, endpoint: Literal["/v1/chat/completions", "/v1/chat"]) -> None:
+        self._parts = parts
+        self._endpoint = endpoint
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts, headers, state = self._parts, scope["headers"], scope["state"]
+        identity = await identify(parts.identities, headers, "chat")
+        state["account"] = identity.account
+        raw = await read_body(receive)
+        parsed = parse_object(raw)
+        try:
+            body = ChatBody.model_validate(parsed)
+        except ValidationError as invalid:
+            raise refuse_invalid(invalid) from None
+        model = self._model(body)
+        wish = _wish(headers, identity, self._endpoint, raw)
+        request = state["request_id"]
+        sealed = await self._seal(identity.account, request, raw, parsed)
+        command = self._command(identity, body, model, wish, request, sealed)
+        if wish.asynchronous:
+            accepted, _ = await self._admit(command, identity, wish)
+            state["request_id"] = accepted
+            await _promise(accepted, send)
+            return
+        with parts.listener.expect(identity.account, request) as waiting:
+            accepted, limits = await self._admit(command, identity, wish)
+            state["request_id"] = accepted
+            stream = bool(body.stream)
+            ticket = Ticket(identity.account, accepted, self._endpoint, stream, limits)
+            if accepted != request:
+                follower = following(parts.log, identity.account, accepted)
+                repeated = replace(ticket, headers=(*limits, (b"idempotency-replayed", b"true")))
+                try:
+                    await deliver(repeated, follower, parts.log, parts.vault, receive, send, Progress())
+                except ClientGone:
+                    log.info("client_left", request_id=accepted, attached=True)
+                finally:
+                    await follower.close()
+                return
+            progress = Progress()
+            try:
+                await deliver(ticket, waiting, parts.log, parts.vault, receive, send, progress)
+            except (ClientGone, asyncio.CancelledError):
+                if not wish.stay:
+                    self._leave(identity.account, request, None if progress.begun else wish.retry_count)
+            except LogGone:
+                raise Refused(503, "log_unavailable", "The log cannot be reached; the request goes on.") from None
+
+    def _model(self, body: ChatBody) -> str:
+        if body.model is None:
+            if self._endpoint == "/v1/chat":
+                return "auto"
+            raise missing("model")
+        if not self._parts.catalogue.find(body.model):
+            raise Refused(
+                404,
+                "model_not_found",
+                f"The model `{body.model[:100]}` does not exist or you do not have access to it.",
+                param="model",
+            )
+        return body.model
+
+    async def _seal(self, account: str, request: str, raw: bytes, parsed: dict[str, object]) -> bytes:
+        vault = self._parts.vault
+        try:
+            box = vault.cached(account) or await vault.box(account)
+        except Unavailable:
+            raise Refused(503, "identity_unavailable", "The account's key cannot be had just now; try again.") from None
+        except Erased:
+            raise Refused(401, "invalid_api_key", "This account has been erased.") from None
+        if any(name in parsed for name in OWN_FIELDS):
+            raw = orjson.dumps({name: value for name, value in parsed.items() if name not in OWN_FIELDS})
+        return box.seal("question", request, raw)
+
+    def _command(
+        self, identity: Identity, body: ChatBody, model: str, wish: Wish, request: str, sealed: bytes
+    ) -> Envelope:
+        now = datetime.now(UTC)
+        conversation = body.conversation_id
+        if conversation is None and body.store:
+            conversation = request.replace("req_", "conv_", 1)
+        ask = Complete(
+            endpoint=self._endpoint,
+            wire="openai",
+            api_key_id=identity.api_key_id,
+            tier=identity.tier,
+            model=model,
+            optimize=body.optimize or wish.optimize,
+            stream=bool(body.stream),
+            include_usage=bool(body.stream_options and body.stream_options.include_usage),
+            question=sealed_text(sealed),
+            conversation=conversation,
+            deadline=now + DEADLINE,
+            reply_to=None if wish.asynchronous else self._parts.web,
+        )
+        return Envelope.begin(ask, id=new_id(), at=now, account=identity.account, subject=request)
+
+    async def _admit(self, command: Envelope, identity: Identity, wish: Wish) -> tuple[str, tuple[Header, ...]]:
+        """Put it on the log → the id of the request that now stands for it, and the headers of its limit."""
+        tier = limits_for(identity.tier, identity.rate_limit_override, self._parts.settings.max_connections_per_user)
+        rate = tier.requests_a_minute
+        # A key with a rate of its own is counted by itself, all others of an account together.
+        subject = identity.account if identity.rate_limit_override is None else identity.api_key_id
+        limits = Limits(subject, 60_000_000 // rate if rate else 0, tier.burst, tier.concurrent or 0)
+        ask = cast(Complete, command.body)
+        fields = {
+            "created": command.at.isoformat(),
+            "model": ask.model,
+            "endpoint": ask.endpoint,
+            "stream": "1" if ask.stream else "",
+        }
+        try:
+            admission = await self._parts.log.admit(command, limits, wish.repeat, fields)
+        except LogGone as gone:
+            raise _unlogged(command.subject, sent=gone.sent) from None
+        except LogRefused as refused:
+            log.error("admission_failed", reason=str(refused)[:200])
+            raise _unlogged(command.subject, sent=False) from None
+        match admission:
+            case Accepted(remaining, whole_after_s):
+                return command.subject, _limit_headers(rate, remaining, whole_after_s)
+            case Same(request):
+                return request, ()
+            case Mismatch():
+                raise Refused(
+                    422,
+                    "idempotency_key_reused",
+                    "This Idempotency-Key was used before with another body.",
+                )
+            case TooFast(wait_s, whole_after_s):
+                told = retry_after(wait_s) | {k.decode(): v.decode() for k, v in _limit_headers(rate, 0, whole_after_s)}
+                raise Refused(
+                    429,
+                    "rate_limit_exceeded",
+                    f"Rate limit of {rate} requests a minute reached; try again in {wait_s:.1f} s.",
+                    headers=told,
+                )
+            case TooMany(count):
+                raise Refused(
+                    429,
+                    "concurrency_limit_exceeded",
+                    f"{count} requests are in flight, the most this account may have.",
+                    headers=retry_after(1.0),
+                )
+
+    def _leave(self, account: str, request: str, retry_count: int | None) -> None:
+        """The client has left: cancel what it asked for. An SDK that has had no word yet may be about to repeat itself,
+        and gets as long as it pauses; whoever attaches meanwhile keeps the request alive."""
+        pause_s = 0.0 if retry_count is None else min(0.5 * 2**retry_count, 8.0) + 1.0
+
+        async def cancel() -> None:
+            await asyncio.sleep(pause_s)
+            try:
+                state = await self._parts.log.cancel(account, request, "disconnect")
+            except LogGone:
+                log.warning("cancellation_lost", request_id=request)
+            else:
+                log.info("client_left", request_id=request, state=state)
+
+        task = asyncio.create_task(cancel())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+def _wish(headers: Headers, identity: Identity, endpoint: str, raw: bytes) -> Wish:
+    """What the headers ask for. Raises Refused for one that makes no sense."""
+    asynchronous = stay = False
+    key: str | None = None
+    retry_count: int | None = None
+    optimize: Optimize | None = None
+    for name, value in headers:
+        match name:
+            case b"prefer":
+                asynchronous = b"respond-async" in [
+                    word.strip() for word in value.lower().replace(b";", b",").split(b",")
+                ]
+            case b"idempotency-key":
+                key = _idempotency_key(value)
+            case b"x-stainless-retry-count":
+                retry_count = int(value) if value.isdigit() and len(value) <= 3 else 0
+            case b"x-helix-on-disconnect":
+                stay = _one_of("x-helix-on-disconnect", value, ("continue", "cancel")) == "continue"
+            case b"x-helix-optimize":
+                optimize = cast(Optimize, _one_of("x-helix-optimize", value, ("cost", "speed", "quality")))
+    digest = ""
+    if key is not None or retry_count is not None:
+        digest = sha256(endpoint.encode() + b"\0" + raw).hexdigest()
+    repeat = Repeat(
+        caller=identity.api_key_id,
+        idempotency_digest=sha256(key.encode()).hexdigest() if key is not None else None,
+        body_digest=digest,
+        retry="" if retry_count is None else "attach" if retry_count else "note",
+    )
+    return Wish(asynchronous, repeat, None if retry_count is None else min(retry_count, RETRIES_MAX), stay, optimize)
+
+
+def _idempotency_key(value: bytes) -> str:
+    """A bare token, or a string in quotes as the draft has it."""
+    text = value.decode("latin-1").strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if not text or len(text) > IDEMPOTENCY_KEY_CHARACTERS_MAX or not text.isascii() or not text.isprintable():
+        raise Refused(
+            400,
+            "invalid_idempotency_key",
+            f"An Idempotency-Key is 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable ASCII characters.",
+            param="Idempotency-Key",
+        )
+    return text
+
+
+def _one_of(name: str, value: bytes, known: tuple[str, ...]) -> str:
+    word = value.decode("latin-1").strip().lower()
+    if word not in known:
+        raise Refused(400, "invalid_value", f"The header {name} is one of: {', '.join(known)}.", param=name)
+    return word
+
+
+def _limit_headers(rate: int | None, remaining: int | None, whole_after_s: float) -> tuple[Header, ...]:
+    if rate is None:
+        return ()
+    return (
+        (b"x-ratelimit-limit-requests", str(rate).encode()),
+        (b"x-ratelimit-remaining-requests", str(remaining or 0).encode()),
+        (b"x-ratelimit-reset-requests", f"{whole_after_s:.3f}s".encode()),
+    )
+
+
+def _unlogged(request: str, *, sent: bool) -> Refused:
+    """The log did not take it, or did not say: with the same Idempotency-Key it may be asked again either way."""
+    if sent:
+        message = f"The log did not answer: request {request} may or may not have been accepted."
+        return Refused(503, "outcome_unknown", message)
+    return Refused(503, "log_unavailable", "The log cannot be reached; nothing was accepted. Try again.")
+
+
+async def _promise(request: str, send: Send) -> None:
+    """202: the log has it on disk."""
+    body = orjson.dumps({"id": request, "object": "request", "status": "queued"})
+    headers: list[Any] = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"location", f"/v1/requests/{request}".encode()),
+        (b"preference-applied", b"respond-async"),
+    ]
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,79 @@
+"""The web process: the doors, and nothing behind them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
+
+from app import migrate, ready, telemetry
+from app.database import borrowed
+from app.http import docs, openapi
+from app.http.completions import Completions
+from app.http.health import Health, once
+from app.http.metrics import Metrics, census
+from app.http.models import Models
+from app.http.requests import Requests
+from app.http.server import serve
+from app.http.shell import Shell
+from app.settings import Settings, settings
+from app.sockets import listen
+from app.wiring import WebParts, web_parts
+
+log = structlog.get_logger()
+
+
+def application(chosen: Settings) -> ASGIApp:
+    """The ASGI application: its parts open when the server starts it, and close when it stops."""
+    router = Router(redirect_slashes=False, lifespan=None)
+
+    @contextlib.asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        async with web_parts(chosen) as parts, Redis.from_url(chosen.cache) as cache:
+            router.routes[:] = routes(parts, cache)
+            log.info("web_started", web=parts.web)
+            ready.announce()
+            yield
+
+    router.lifespan_context = life
+    return Shell(router)
+
+
+def routes(parts: WebParts, cache: Redis) -> list[BaseRoute]:
+    """Every route, the hot ones first."""
+
+    async def postgres() -> None:
+        async with borrowed(parts.pool) as connection:
+            await connection.execute("SELECT 1")
+
+    health = Health(
+        {
+            "log": parts.log.ping,
+            "cache": cache.ping,
+            "postgres": postgres,
+            "migrations": once(lambda: migrate.at_head(parts.settings.database)),
+        }
+    )
+    return [
+        Route("/v1/chat/completions", Completions(parts, "/v1/chat/completions"), methods=["POST"]),
+        Route("/v1/chat", Completions(parts, "/v1/chat"), methods=["POST"]),
+        *Models(parts).routes(),
+        *Requests(parts).routes(),
+        *health.routes(),
+        *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),
+        *openapi.routes(),
+        *docs.routes(),
+    ]
+
+
+def run(host: str | None = None, port: int | None = None) -> None:
+    """The web process, until SIGTERM."""
+    chosen = settings()
+    telemetry.configure(chosen, "web")
+    listening = listen(host or chosen.helix_host, chosen.port if port is None else port)
+    serve(application(chosen), [listening])
