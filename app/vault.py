@@ -23,8 +23,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.bounded_cache import BoundedCache
-from app.database import Connection, Pool, borrowed
-from app.key_ring import KeyRing
+from app.database import Connection, Pool, Unavailable, borrowed
+from app.key_ring import KeyRing, RingRefused
 from app.single_flight import SingleFlight
 
 log = structlog.get_logger()
@@ -110,8 +110,8 @@ class Box:
 class Vault:
     """Gives each account its box. Answers `handlers.ports.Vault`.
 
-    Raises `app.database.Unavailable` where keys must be read and Postgres does not answer, `app.key_ring.RingRefused`
-    when a data key is wrapped by a key that is not in the ring.
+    Raises `app.database.Unavailable` where keys must be read and cannot be now: Postgres does not answer, or the key that
+    wraps them is not in the ring until the operator puts it back. Nothing is lost by either.
     """
 
     def __init__(self, pool: Pool, ring: KeyRing, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -155,11 +155,15 @@ class Vault:
                 wrapped = self._ring.wrap(account, 1, AESGCM.generate_key(256))
                 await connection.execute(_FIRST_KEY, owner, wrapped, self._ring.current)
                 rows = await connection.fetch(_READ_KEYS, owner, BOX_KEEP_S)
-        keys = {
-            row["number"]: self._ring.unwrap(account, row["number"], row["wrapped"], row["wrapped_by"])
-            for row in rows
-            if row["wrapped"] is not None
-        }
+        try:
+            keys = {
+                row["number"]: self._ring.unwrap(account, row["number"], row["wrapped"], row["wrapped_by"])
+                for row in rows
+                if row["wrapped"] is not None
+            }
+        except RingRefused as refused:
+            log.error("data_key_not_unwrapped", account=account, reason=str(refused))
+            raise Unavailable(str(refused)) from refused
         if not keys:
             raise Erased("the account's data keys are destroyed")
         # A new key seals only after every process has surely read it: no box that is still in use may lack it.
