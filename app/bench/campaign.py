@@ -1,0 +1,359 @@
+"""The whole bench, stage by stage: the same load on everything, in turns, and what it cost.
+
+One rule: turns alternate between the targets and each figure is a median of its rounds, so that a noisy minute of the
+machine touches all alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Final
+
+from app.bench import books, floors, peers, replay, report, targets
+from app.bench.books import Books
+from app.bench.load import Outcome, Plan, in_own_process
+from app.bench.measure import spent, watching
+from app.bench.report import Figure, Report
+from app.bench.targets import TRAFFIC, Helix, Shape, Target
+
+CONNECTIONS: Final = 64
+"""Of the closed loop, as in the goals' own measurements."""
+
+PACE_PER_S: Final = 50.0
+STREAM_PACE_PER_S: Final = 20.0
+"""Questions a second where latency is looked at: a machine at ease."""
+
+HELD_WITHIN: Final = 1.1
+"""A stream is held when its total is at most this much of the direct one's, for nine of ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything."""
+
+    rounds: int
+    plain: Mapping[str, int]
+    """Target → questions of one closed loop; as many as take it some seconds."""
+    bursts: Mapping[str, int]
+    seconds_max: float
+    """The limit in time of one closed loop."""
+    paced_s: float
+    streams: tuple[int, ...]
+    """How many at once, rising; the first that is not held ends it."""
+    floor_s: float
+    copies: int
+    backlog: int
+    """Events told again for the projection's and the replay's speed."""
+
+
+FULL: Final = Scale(
+    rounds=3,
+    plain={"direct": 40_000, "echo": 10_000, "helix": 4_000, "litellm": 300},
+    bursts={"direct": 6_000, "helix": 600, "litellm": 60},
+    seconds_max=15.0,
+    paced_s=5.0,
+    streams=(200, 400, 700, 1000, 1200, 1500),
+    floor_s=1.0,
+    copies=10,
+    backlog=20_000,
+)
+QUICK: Final = Scale(
+    rounds=1,
+    plain={"direct": 20_000, "echo": 5_000, "helix": 1_500, "litellm": 150},
+    bursts={"direct": 2_000, "helix": 200, "litellm": 30},
+    seconds_max=6.0,
+    paced_s=3.0,
+    streams=(200, 700),
+    floor_s=0.5,
+    copies=4,
+    backlog=5_000,
+)
+
+
+class Campaign:
+    """One run of the bench on targets that are up."""
+
+    def __init__(
+        self, scale: Scale, asked: list[Target], helix: Helix, kept: Books, say: Callable[[str], None]
+    ) -> None:
+        self._scale = scale
+        self._targets = asked
+        self._helix = helix
+        self._books = kept
+        self._say = say
+        self.figures: dict[str, Figure] = {}
+        self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._roles: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._billed = 0
+
+    @property
+    def cpu_by_role(self) -> dict[str, dict[str, float]]:
+        return {key: {role: median(runs) for role, runs in sorted(roles.items())} for key, roles in self._roles.items()}
+
+    def _figure(self, key: str, title: str, unit: str = "") -> Figure:
+        return self.figures.setdefault(key, Figure(key, title, unit))
+
+    async def run(self) -> None:
+        await self._warm_up()
+        await self._idle()
+        for number in range(self._scale.rounds):
+            self._say(f"round {number + 1} of {self._scale.rounds}: plain, closed loop")
+            for target in self._targets:
+                await self._plain(target)
+            self._say("plain, 50 a second")
+            await self._paced()
+            self._say("streams, in a burst")
+            for target in self._targets:
+                await self._burst(target)
+            self._say("floors: XADD, COPY")
+            await self._floors()
+        self._say("streams at 50 chunks a second each")
+        await self._held()
+        await self._every_request_billed_once()
+        self._say("a backlog for the projector")
+        await self._projection()
+        self._say("replay")
+        await self._replay()
+        self._ratios()
+
+    async def _load(self, target: Target, plan: Plan) -> Outcome:
+        outcome = await in_own_process(plan)
+        self.failures[target.name].update(outcome.failures)
+        if target is self._helix.target:
+            self._billed += outcome.answered
+        return outcome
+
+    async def _warm_up(self) -> None:
+        self._say("warm-up")
+        shapes: tuple[Shape, ...] = ("plain", "burst")
+        for target in self._targets:
+            for shape in shapes:
+                if shape == "plain" or target.name != "echo":
+                    plan = target.plan(shape, connections=CONNECTIONS, requests=200, seconds=10)
+                    await self._load(target, plan)
+        await self._books.caught_up()
+
+    async def _idle(self) -> None:
+        """What a Helix costs that nobody asks: part of every figure, and no part of a request."""
+        before, started = self._helix.processes.cpu_s(), perf_counter()
+        await asyncio.sleep(self._scale.paced_s)
+        cost = sum(spent(before, self._helix.processes.cpu_s()).values()) / (perf_counter() - started)
+        self._figure("idle_cpu_percent", "CPU when idle", "% of a core").add("helix", cost * 100)
+
+    async def _cost(self, target: Target, plan: Plan) -> tuple[Outcome, dict[str, float]]:
+        """Run a load → what came, and the CPU seconds of each role until everything it caused was written."""
+        before = target.processes.cpu_s() if target.processes else {}
+        outcome = await self._load(target, plan)
+        if target is self._helix.target:
+            await self._books.caught_up()
+        return outcome, spent(before, target.processes.cpu_s()) if target.processes else {}
+
+    def _add_cost(self, key: str, target: Target, roles: Mapping[str, float], share: float) -> None:
+        self.figures[key].add(target.name, sum(roles.values()) * share)
+        if target is self._helix.target:
+            for role, seconds in roles.items():
+                self._roles[key][role].append(seconds * share)
+
+    async def _plain(self, target: Target) -> None:
+        requests = self._scale.plain[target.name]
+        plan = target.plan("plain", connections=CONNECTIONS, requests=requests, seconds=self._scale.seconds_max)
+        outcome, roles = await self._cost(target, plan)
+        self._figure("requests_per_s", "plain, 64 connections", "requests/s").add(target.name, outcome.per_second)
+        self._figure("cpu_s_per_1000", "plain, all processes", "CPU-s/1k")
+        if roles and outcome.answered:
+            self._add_cost("cpu_s_per_1000", target, roles, 1000 / outcome.answered)
+
+    async def _burst(self, target: Target) -> None:
+        if target.name not in self._scale.bursts:
+            return
+        requests = self._scale.bursts[target.name]
+        plan = target.plan("burst", connections=CONNECTIONS, requests=requests, seconds=self._scale.seconds_max)
+        outcome, roles = await self._cost(target, plan)
+        self._figure("chunks_per_s", "streams of 100 in a burst", "chunks/s").add(
+            target.name, outcome.words / outcome.seconds if outcome.seconds else 0.0
+        )
+        self._figure("chunk_cpu_us", "streams, all processes", "µs CPU a chunk")
+        if roles and outcome.words:
+            self._add_cost("chunk_cpu_us", target, roles, 1e6 / outcome.words)
+
+    async def _paced(self) -> None:
+        p50: dict[str, float] = {}
+        for target in self._targets:
+            if target.name == "echo":
+                continue
+            plan = target.plan(
+                "plain", connections=CONNECTIONS, requests=10_000, seconds=self._scale.paced_s, rate_per_s=PACE_PER_S
+            )
+            outcome = await self._load(target, plan)
+            for share, name in ((0.5, "p50"), (0.99, "p99")):
+                if (latency_ms := outcome.latency.quantile_ms(share)) is not None:
+                    self._figure(f"{name}_ms", f"plain at 50/s, {name}", "ms").add(target.name, latency_ms)
+                    if name == "p50":
+                        p50[target.name] = latency_ms
+            plan = target.plan(
+                "burst",
+                connections=CONNECTIONS,
+                requests=10_000,
+                seconds=self._scale.paced_s,
+                rate_per_s=STREAM_PACE_PER_S,
+            )
+            outcome = await self._load(target, plan)
+            if (first_ms := outcome.first_word.quantile_ms(0.5)) is not None:
+                self._figure("first_word_ms", "streams at 20/s, first word, p50", "ms").add(target.name, first_ms)
+        for name, latency_ms in p50.items():
+            if name != "direct" and "direct" in p50:
+                self._figure("added_p50_ms", "plain at 50/s, added p50", "ms").add(name, latency_ms - p50["direct"])
+
+    async def _held(self) -> None:
+        """How many slow streams at once Helix carries without slowing them."""
+        direct = self._targets[0]
+        held = 0
+        for streams in self._scale.streams:
+            totals: list[float] = []
+            for target, waves in ((direct, 1), (self._helix.target, 2)):
+                plan = target.plan(
+                    "slow",
+                    connections=streams,
+                    requests=streams * waves,
+                    seconds=TRAFFIC["slow"].seconds * waves + 1.5,
+                    ramp_s=1.0,
+                )
+                outcome = await in_own_process(plan)
+                if target is self._helix.target:
+                    self._billed += outcome.answered
+                if outcome.failures:
+                    break
+                totals.append(outcome.latency.quantile_ms(0.9) or 0.0)
+            if len(totals) < 2 or totals[1] > HELD_WITHIN * totals[0]:
+                break
+            held = streams
+        self._figure("streams_held", "streams at 50 chunks/s held (of those tried)").add("helix", held)
+
+    async def _floors(self) -> None:
+        log_url, database_url = self._helix.ready["redis_url"], self._helix.ready["database_url"]
+        seconds = self._scale.floor_s
+        single = await asyncio.to_thread(floors.single_xadds_per_second, log_url, seconds)
+        self._figure("xadd_per_s", "XADD, one by one", "/s").add("floor", single)
+        together = await asyncio.to_thread(floors.pipelined_xadds_per_second, log_url, seconds)
+        self._figure("xadd_pipelined_per_s", "XADD, 100 in a write", "/s").add("floor", together)
+        copied = await floors.copied_rows_per_second(database_url, self._scale.copies)
+        self._figure("copy_rows_per_s", "COPY of 5,000 usage rows", "rows/s").add("floor", copied)
+
+    async def _every_request_billed_once(self) -> None:
+        """Promise 1: as many usage rows as answers. A stream given up after its time is billed and not answered."""
+        await self._books.caught_up()
+        rows = await self._books.usage_rows()
+        self._figure("answers", "answers of Helix so far").add("helix", self._billed)
+        self._figure("usage_rows", "usage rows for them").add("helix", rows)
+        given_up = sum(self.failures["helix"].values())
+        if not self._billed <= rows <= self._billed + given_up:
+            self.failures["helix"]["usage_rows_wrong"] += abs(rows - self._billed)
+
+    async def _projection(self) -> None:
+        """Hold the projector, let events pile up, let it go."""
+        held = self._helix.processes.stopped("projector")
+        try:
+            await self._books.tell_again(self._scale.backlog)
+        finally:
+            started = perf_counter()
+            for process in held:
+                process.resume()
+        ended = await self._books.caught_up("usage", "requests", "conversations")
+        speed = self._scale.backlog / (ended - started)
+        self._figure("projection_events_per_s", "projection to Postgres", "events/s").add("helix", speed)
+        await self._books.caught_up()
+        if self._scale is FULL:
+            helix = self._helix.target
+            plan = helix.plan(
+                "plain", connections=CONNECTIONS, requests=self._scale.plain["helix"], seconds=self._scale.seconds_max
+            )
+            outcome, roles = await self._cost(helix, plan)
+            cost = self._figure("cpu_s_per_1000_later", f"plain, with {self._scale.backlog:,} more events", "CPU-s/1k")
+            cost.add("helix", sum(roles.values()) * 1000 / outcome.answered)
+
+    async def _replay(self) -> None:
+        events = self._books.events()
+        seconds = await replay.rehearsed("usage", self._helix)
+        self._figure("replay_events_per_s", "replay of usage", "events/s").add("helix", events / seconds)
+
+    def _ratios(self) -> None:
+        """Helix against the floors and the peer of this run."""
+
+        def ratio(key: str, title: str, above: tuple[str, str], below: tuple[str, str]) -> None:
+            values = [
+                self.figures[name].values.get(target, 0.0) if name in self.figures else 0.0
+                for name, target in (above, below)
+            ]
+            if all(values):
+                self._figure(key, title, "times").add("helix", values[0] / values[1])
+
+        ratio(
+            "cpu_echo_ratio", "CPU of a request / of an echo", ("cpu_s_per_1000", "helix"), ("cpu_s_per_1000", "echo")
+        )
+        ratio("echo_rate_ratio", "requests/s: echo / Helix", ("requests_per_s", "echo"), ("requests_per_s", "helix"))
+        ratio("xadd_ratio", "XADD one by one / Helix's requests", ("xadd_per_s", "floor"), ("requests_per_s", "helix"))
+        ratio("copy_ratio", "COPY / projection", ("copy_rows_per_s", "floor"), ("projection_events_per_s", "helix"))
+        ratio(
+            "cpu_peer_ratio",
+            "CPU of a request: LiteLLM / Helix",
+            ("cpu_s_per_1000", "litellm"),
+            ("cpu_s_per_1000", "helix"),
+        )
+        ratio(
+            "chunk_peer_ratio",
+            "CPU of a chunk: LiteLLM / Helix",
+            ("chunk_cpu_us", "litellm"),
+            ("chunk_cpu_us", "helix"),
+        )
+        self._figure("failures", "questions answered wrong or not at all").add(
+            "helix", sum(self.failures["helix"].values())
+        )
+
+
+async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> Report:
+    """Start everything, measure, stop everything.
+
+    Raises RuntimeError when a part does not start, `books.Behind` when the projector does not keep up, and
+    `peers.PeerFailed`.
+    """
+    at, started = report.now(), perf_counter()
+    scale = QUICK if quick else FULL
+    with tempfile.TemporaryDirectory(prefix="helix-bench-", ignore_cleanup_errors=True) as directory:
+        scratch = Path(directory)
+        async with AsyncExitStack() as stack:
+            direct = await stack.enter_async_context(targets.mock_provider(scratch))
+            echo = await stack.enter_async_context(targets.echo(scratch))
+            say("starting Helix")
+            helix = await stack.enter_async_context(targets.helix(scratch, direct.port))
+            asked = [direct, echo, helix.target]
+            if peer == "litellm":
+                say("starting LiteLLM proxy (the first time, installing it)")
+                asked.append(await stack.enter_async_context(peers.litellm(scratch, direct.port)))
+            kept = await stack.enter_async_context(books.opened(helix.ready["database_url"], helix.ready["redis_url"]))
+            campaign = Campaign(scale, asked, helix, kept, say)
+            peaks = {
+                target.name: await stack.enter_async_context(watching(target.processes))
+                for target in asked
+                if target.processes
+            }
+            await campaign.run()
+    return Report(
+        at=at,
+        quick=quick,
+        seconds=perf_counter() - started,
+        machine=report.machine(),
+        figures=campaign.figures,
+        cpu_by_role=campaign.cpu_by_role,
+        memory_mb={
+            name: {role: size / 1e6 for role, size in sorted(peak.bytes.items())} for name, peak in peaks.items()
+        },
+        failures={name: dict(kinds) for name, kinds in campaign.failures.items() if kinds},
+    )

@@ -1,0 +1,45 @@
+"""`helix bench`. One rule: the table is for people on standard output, progress on standard error, the file for later."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="One short round, about a minute.")] = False,
+    peer: Annotated[
+        Literal["litellm"] | None, typer.Option(help="Run this beside Helix; installed into its own environment.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")] = False,
+) -> None:
+    """Measure Helix side by side with bare floors, and write what came out to `bench-<time>.json` here."""
+    from rich.console import Console
+
+    from app.bench import campaign, report
+    from app.bench.books import Behind
+    from app.bench.peers import PeerFailed
+
+    errors = Console(stderr=True)
+    try:
+        result = asyncio.run(
+            campaign.run(quick=quick, peer=peer, say=lambda stage: errors.print(f"bench: {stage}", style="dim"))
+        )
+    except (RuntimeError, Behind, PeerFailed) as failed:
+        errors.print(f"bench: {failed}", style="red")
+        raise typer.Exit(1) from None
+    path = result.write(Path.cwd())
+    if as_json:
+        typer.echo(result.encode())
+    else:
+        console = Console()
+        for table in report.tables(result):
+            console.print(table)
+        for target, kinds in result.failures.items():
+            console.print(f"failures of {target}: {kinds}", style="red")
+        console.print(f"{result.seconds:.0f} s; written to {path.name}")
+    if not result.right:
+        raise typer.Exit(1)
