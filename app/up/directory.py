@@ -71,8 +71,8 @@ class Directory:
         return self._secrets() / name
 
     def take(self) -> None:
-        """Hold the directory until this process ends. Raises InUse."""
-        lock = open(self.path / "lock", "a+")  # noqa: SIM115  # held for life
+        """Hold the directory until `release`, or until this process ends. Raises InUse."""
+        lock = open(self.path / "lock", "a+")  # noqa: SIM115  # held beyond this function
         until = time.monotonic() + TURN_S
         while True:
             try:
@@ -85,6 +85,10 @@ class Directory:
                 time.sleep(POLL_S)
         self._lock = lock
         self.forget()
+
+    def release(self) -> None:
+        if self._lock:
+            self._lock.close()
 
     def taken(self) -> bool:
         """Whether an `up` runs on it."""

@@ -108,6 +108,7 @@ class Up:
 def run(path: Path, host: str, port: int, workers: int, as_json: bool) -> int:
     """Everything, until SIGTERM or Ctrl-C. → exit code."""
     voice = Voice()
+    directory: Directory | None = None
     try:
         directory = Directory(path)
         directory.take()
@@ -118,6 +119,8 @@ def run(path: Path, host: str, port: int, workers: int, as_json: bool) -> int:
     except OSError as refused:
         voice.say(f"{host}:{port}: {refused.strerror or refused}" if not refused.filename else str(refused))
     finally:
+        if directory:
+            directory.release()
         voice.close()
     return 1
 
