@@ -6,7 +6,7 @@ writers never meet in the tables, and a rebuild that holds the checkpoint knows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 from sqlalchemy import text
@@ -53,13 +53,37 @@ async def advance(
         raise Moved(before)
 
 
-async def of(connection: AsyncConnection, schema: str, projection: str, *, locked: bool) -> dict[int, str]:
-    """Partition → last entry applied, of every partition the projection was ever run for; `locked`: until commit."""
+async def of(
+    connection: AsyncConnection, schema: str, projection: str, partitions: int, *, locked: bool
+) -> dict[int, str]:
+    """Partition → last entry applied. `locked`: held until commit, those that were never written down too."""
+    given = {"projection": projection, "partitions": partitions, "beginning": BEGINNING}
+    if locked:
+        await connection.execute(
+            text(
+                f"INSERT INTO {schema}.checkpoints"
+                " SELECT :projection, generate_series(0, :partitions - 1), :beginning ON CONFLICT DO NOTHING"
+            ),
+            given,
+        )
     found = await connection.execute(
         text(
-            f"SELECT partition, entry_id FROM {schema}.checkpoints WHERE projection = :projection ORDER BY partition"  # noqa: S608  # a schema of ours
+            f"SELECT partition, entry_id FROM {schema}.checkpoints"  # noqa: S608
+            " WHERE projection = :projection AND partition < :partitions ORDER BY partition"
             + (" FOR UPDATE" if locked else "")
         ),
-        {"projection": projection},
+        given,
     )
     return {row.partition: row.entry_id for row in found}
+
+
+async def place(connection: AsyncConnection, schema: str, projection: str, stands: Mapping[int, str]) -> None:
+    """Write down where a projection stands, for who holds its checkpoints."""
+    for partition, entry_id in stands.items():
+        await connection.execute(
+            text(
+                f"UPDATE {schema}.checkpoints SET entry_id = :entry_id"  # noqa: S608
+                " WHERE projection = :projection AND partition = :partition"
+            ),
+            {"projection": projection, "partition": partition, "entry_id": entry_id},
+        )

@@ -47,7 +47,7 @@ async def make(connection: AsyncConnection, table: str, months: list[datetime]) 
 
     Attaching leaves the table open to readers and writers; only its default partition is locked for that moment.
     """
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    await take_turn(connection)
     made = []
     for month in months:
         name = partition_name(table, month)
@@ -69,6 +69,11 @@ async def make(connection: AsyncConnection, table: str, months: list[datetime]) 
         )
         made.append(name)
     return made
+
+
+async def take_turn(connection: AsyncConnection) -> None:
+    """Wait until nobody else makes partitions; nobody does until the transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
 async def strayed(connection: AsyncConnection, table: str) -> int:

@@ -1,0 +1,213 @@
+"""Make a projection's tables anew from the archive and the log, while the live ones are read and written.
+
+One rule: whoever holds a projection's checkpoints knows that its live rows stand still. The shadow is filled beside
+the running system; only for the last stretch are the checkpoints held, the few newest entries applied, and the tables
+exchanged in one transaction. Nobody sees a half-built table, and no runner has to stop or be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from events.catalog import Unreadable
+from projections import applying, archive, checkpoints
+from projections.projection import BEGINNING, Projection, Seen, Source, order
+from projections.shadow import Difference, Shadow, Stretch
+
+_BATCH: Final = 2000
+"""Entries in one transaction of the shadow: nobody waits for it, so larger than a live batch."""
+
+_LOCK_WAIT: Final = "3s"
+"""How long the exchange waits for readers to leave a table; new readers queue behind it for as long."""
+
+_TRIES: Final = 20
+"""A reader that stays for minutes makes the exchange fail and be tried again, rather than stop everybody."""
+
+
+_CONTENDED: Final = ("55P03", "40P01")
+"""SQLSTATEs: a lock was not to be had in time, a deadlock was broken at our cost."""
+
+
+class CannotRebuild(Exception):
+    """It makes no sense, or somebody else is at it; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """`compare`: row for row at the live checkpoint, before anything is exchanged. `swap`: put the result in place."""
+
+    stretch: Stretch = field(default_factory=Stretch)
+    compare: bool = False
+    swap: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    projection: str
+    entries: int
+    passed_by: int
+    """Entries that have no row because they cannot be read or stored."""
+    differences: tuple[Difference, ...] | None
+    """None when nothing was compared."""
+    swapped: bool
+
+
+async def rebuild(
+    database: AsyncEngine,
+    source: Source,
+    projection: Projection,
+    partitions: int,
+    wish: Wish,
+    progress: Callable[[int], None] = lambda entries: None,
+) -> Result:
+    """`database` must not pool its connections. `progress` is told how many entries have been read so far.
+
+    Raises CannotRebuild, and `archive.Damaged` when the archive is not what was written.
+    """
+    if projection.wants is None:
+        raise CannotRebuild(f"{projection.name} is what the others are rebuilt from")
+    if not wish.stretch.whole and projection.times is None:
+        raise CannotRebuild(f"the rows of {projection.name} add up over time: rebuild the whole")
+    async with database.connect() as filling, database.connect() as reading:
+        await reading.execution_options(isolation_level="AUTOCOMMIT")
+        live_schema = str((await reading.execute(text("SELECT current_schema()"))).scalar_one())
+        if not await checkpoints.hold(reading, f"rebuild {projection.name}", 0):
+            raise CannotRebuild(f"{projection.name} is being rebuilt by somebody else")
+        shadow = Shadow(filling, projection, live_schema)
+        await shadow.make()
+        try:
+            return await _Rebuild(shadow, filling, reading, source, partitions, wish, progress).run()
+        finally:
+            if filling.in_transaction():
+                await filling.rollback()
+            await shadow.drop()
+
+
+class _Rebuild:
+    def __init__(
+        self,
+        shadow: Shadow,
+        filling: AsyncConnection,
+        reading: AsyncConnection,
+        source: Source,
+        partitions: int,
+        wish: Wish,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._shadow = shadow
+        self._projection = shadow.projection
+        self._filling = filling
+        self._reading = reading
+        self._source = source
+        self._wish = wish
+        self._progress = progress
+        self._stands = dict.fromkeys(range(partitions), BEGINNING)
+        """Where the shadow stands in each partition."""
+        self._entries = 0
+
+    async def run(self) -> Result:
+        differences = None
+        if self._wish.compare or not self._wish.swap:
+            await self._fill(await self._live(self._reading))
+            differences = await self._compare()
+        if self._wish.swap:
+            await self._fill(dict.fromkeys(self._stands))
+            await self._swap()
+        passed_by = await self._shadow.passed_by()
+        return Result(self._projection.name, self._entries, passed_by, differences, swapped=self._wish.swap)
+
+    async def _live(self, connection: AsyncConnection, *, locked: bool = False) -> dict[int, str | None]:
+        """Where the live tables stand."""
+        found = await checkpoints.of(
+            connection, self._shadow.live_schema, self._projection.name, len(self._stands), locked=locked
+        )
+        return dict(found)
+
+    async def _fill(self, targets: dict[int, str | None]) -> None:
+        """Apply every entry up to each partition's target (None: all there are), a transaction for each batch."""
+        for partition, target in targets.items():
+            async for batch in self._batches(partition, target):
+                async with self._filling.begin():
+                    await self._apply(batch)
+
+    async def _fill_inside(self, targets: dict[int, str | None]) -> None:
+        """The same in the transaction that is open; for the few entries of the last stretch."""
+        for partition, target in targets.items():
+            async for batch in self._batches(partition, target):
+                await self._apply(batch)
+
+    async def _apply(self, batch: list[Seen]) -> None:
+        wanted = batch if self._wish.stretch.whole else [seen for seen in batch if self._falls_into(seen)]
+        await applying.apply_with_care(self._filling, self._projection, wanted, _unheard)
+        self._stands[batch[-1].partition] = batch[-1].entry_id
+        self._entries += len(batch)
+        self._progress(self._entries)
+
+    def _falls_into(self, seen: Seen) -> bool:
+        try:
+            return seen.envelope.at in self._wish.stretch
+        except Unreadable:
+            return False  # nobody knows when it was; the live tables have passed it by as well
+
+    async def _batches(self, partition: int, target: str | None) -> AsyncIterator[list[Seen]]:
+        """What lies behind the shadow's place, first from the archive, then from the log."""
+        async for entries in archive.entries(self._reading, partition, self._stands[partition]):
+            if batch := _up_to(target, partition, entries):
+                yield batch
+        trimmed_to = await self._source.trimmed_to(partition)
+        stands = self._stands[partition]
+        if order(trimmed_to) > order(stands) and (target is None or order(stands) < order(target)):
+            raise CannotRebuild(f"entries up to {trimmed_to} are in the log no more, the archive ends at {stands}")
+        while target is None or order(self._stands[partition]) < order(target):
+            entries = await self._source.read(partition, self._stands[partition], count=_BATCH, block_ms=None)
+            batch = _up_to(target, partition, entries)
+            if not batch:
+                return
+            yield batch
+
+    async def _compare(self) -> tuple[Difference, ...]:
+        """One snapshot, in which the live rows stand at their checkpoint, and the shadow brought to the same place."""
+        async with self._filling.begin():
+            await self._filling.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await self._fill_inside(await self._live(self._filling))
+            return tuple(await self._shadow.compare(self._wish.stretch))
+
+    async def _swap(self) -> None:
+        for _ in range(_TRIES):
+            stood = dict(self._stands)
+            try:
+                async with self._filling.begin():
+                    await self._filling.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+                    live = await self._live(self._filling, locked=True)
+                    await self._shadow.make_partitions()
+                    await self._fill_inside(live)
+                    if self._wish.stretch.whole:
+                        # The shadow may have read further than a runner that is down or far behind.
+                        await checkpoints.place(
+                            self._filling, self._shadow.live_schema, self._projection.name, self._stands
+                        )
+                    await self._shadow.take_place(self._wish.stretch)
+                    return
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _CONTENDED:
+                    raise
+                self._stands = stood
+        raise CannotRebuild(f"somebody has held a table of {self._projection.name} through {_TRIES} tries")
+
+
+def _up_to(target: str | None, partition: int, entries: list[tuple[str, bytes]]) -> list[Seen]:
+    return [
+        Seen(partition, entry_id, raw)
+        for entry_id, raw in entries
+        if target is None or order(entry_id) <= order(target)
+    ]
+
+
+def _unheard(projection: str, partition: int, entry_id: str, reason: str) -> None:
+    """The live runner has told of it; here it is counted."""
