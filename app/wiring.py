@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from redis.exceptions import RedisError
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -15,7 +16,7 @@ from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
 from app.identity import Identities, PostgresRecords
-from app.key_ring import KeyRing
+from app.key_ring import KeyRing, RingRefused
 from app.live.listen import Listener
 from app.log import Log
 from app.providers.catalogue import load_catalogue
@@ -102,12 +103,18 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
 
 async def _common(stack: AsyncExitStack, settings: Settings, name: str) -> tuple[Log, Pool, Vault]:
     """The log, after it has shown that it keeps what it acknowledges; the pool; the vault."""
-    faults = await check_log(settings.log)
+    try:
+        ring = KeyRing.parse(settings.api_key_encryption_key.get_secret_value())
+        faults = await check_log(settings.log)
+        log = await Log(settings.log, name=name, partitions=settings.helix_partitions).open()
+    except RingRefused as refused:
+        raise SystemExit(f"helix: {refused}") from None
+    except (RedisError, OSError) as gone:
+        raise SystemExit(f"helix: REDIS_URL: the log cannot be reached: {gone}") from None
     if faults and not settings.helix_allow_unsafe_log:
         raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
-    log = await Log(settings.log, name=name, partitions=settings.helix_partitions).open()
     stack.push_async_callback(log.close)
     await log.declare()
     pool = await open_pool(settings.database, name=f"helix {name}", connections_max=settings.max_db_connections)
     stack.push_async_callback(pool.close)
-    return log, pool, Vault(pool, KeyRing.parse(settings.api_key_encryption_key.get_secret_value()))
+    return log, pool, Vault(pool, ring)

@@ -42,6 +42,6 @@ async def identify(identities: Identities, headers: Headers, scope: str) -> Iden
             raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
-    if identity.scopes and scope not in identity.scopes and not identity.operator:
+    if not identity.may(scope):
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
     return identity

@@ -1,0 +1,215 @@
+"""`helix log` and `helix parked`: the event log and the dead letters, read as a person. Content stays sealed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+
+import typer
+
+from app.settings import settings
+
+if TYPE_CHECKING:
+    from app.log import Log
+    from app.log.parked import Letter
+    from events.message import Envelope
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
+Value = TypeVar("Value")
+
+parked = typer.Typer(no_args_is_help=True, help="Dead letters: what could never succeed, with the reason.")
+
+PAGE: Final = 500
+FOLLOW_MS: Final = 1000
+RETRY_DEADLINE: Final = timedelta(minutes=10)
+
+
+def log(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    type_: Annotated[str | None, typer.Option("--type", help="Only this type, such as completion.finished.")] = None,
+    request: Annotated[str | None, typer.Option(help="Only this request.")] = None,
+    last: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many of the newest are shown at first.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Read the event log, oldest first. With --follow, --json prints a document a line."""
+
+    def wanted(said: Envelope) -> bool:
+        return (type_ is None or said.type == type_) and (request is None or said.subject == request)
+
+    async def show(over: Log) -> None:
+        shown, at = await _newest(over, wanted, last)
+        if as_json and not follow:
+            typer.echo(json.dumps([_facts(said) for said in shown], indent=1))
+        else:
+            for said in shown:
+                _print(said, as_json)
+        if follow:
+            await asyncio.gather(*(_tail(over, partition, after, wanted, as_json) for partition, after in at.items()))
+
+    try:
+        _with_log(show)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@parked.command("list")
+def list_parked(as_json: AsJson = False) -> None:
+    """Every dead letter, oldest first."""
+    from app.log.parked import letters
+
+    found = _with_log(letters)
+    if as_json:
+        typer.echo(json.dumps([_letter_facts(letter) for letter in found], indent=1))
+    elif not found:
+        typer.echo("nothing is parked")
+    for letter in [] if as_json else found:
+        typer.echo(f"{letter.id}  {letter.parked_at:%Y-%m-%d %H:%M:%S}  {letter.request or '-'}  {letter.why}")
+
+
+@parked.command("show")
+def show_parked(id: str, as_json: AsJson = False) -> None:
+    """One dead letter with its envelope; what is sealed stays sealed."""
+    letter, _ = _with_log(lambda over: _find(over, id))
+    text = letter.raw.decode(errors="replace")
+    if as_json:
+        typer.echo(json.dumps(_letter_facts(letter) | {"envelope": text}, indent=1))
+    else:
+        typer.echo(f"{letter.id} parked {letter.parked_at:%Y-%m-%d %H:%M:%S}: {letter.why}\n{text}")
+
+
+@parked.command("retry")
+def retry_parked(id: str, as_json: AsJson = False) -> None:
+    """Ask again, as a new request: the one that was parked has ended as failed and stays so."""
+
+    async def again(over: Log) -> str:
+        from app.database import open_pool
+        from app.key_ring import KeyRing
+        from app.log.parked import retry
+        from app.vault import Vault
+
+        letter, _ = await _find(over, id)
+        chosen = settings()
+        async with await open_pool(chosen.database, name="helix parked", connections_max=1) as pool:
+            vault = Vault(pool, KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()))
+            return await retry(over, letter, vault, datetime.now(UTC) + RETRY_DEADLINE)
+
+    request = _with_log(again)
+    typer.echo(json.dumps({"id": id, "request": request}) if as_json else f"{id} is asked again as {request}")
+
+
+@parked.command("drop")
+def drop_parked(id: str, as_json: AsJson = False) -> None:
+    """Throw one away for good."""
+
+    async def away(over: Log) -> None:
+        from app.log.parked import drop
+
+        letter, _ = await _find(over, id)
+        await drop(over, letter)
+
+    _with_log(away)
+    typer.echo(json.dumps({"id": id, "dropped": True}) if as_json else f"{id} is dropped")
+
+
+async def _find(over: Log, id: str) -> tuple[Letter, Log]:
+    from app.log.parked import letters
+
+    for letter in await letters(over):
+        if letter.id == id:
+            return letter, over
+    _refuse(f"no dead letter {id}; `helix parked list` shows them")
+
+
+async def _newest(over: Log, wanted: Callable[[Envelope], bool], most: int) -> tuple[list[Envelope], dict[int, str]]:
+    """The newest wanted messages, oldest first, and where each partition's reading stands."""
+    found: list[Envelope] = []
+    at = {}
+    for partition in range(over.partitions):
+        after = "0-0"
+        while page := await over.read_events(partition, after, count=PAGE):
+            after = page[-1][0]
+            found += [said for _, raw in page if (said := _readable(raw)) and wanted(said)]
+            found = sorted(found, key=lambda said: said.at)[-most:]
+        at[partition] = after
+    return found, at
+
+
+async def _tail(over: Log, partition: int, after: str, wanted: Callable[[Envelope], bool], as_json: bool) -> None:
+    async with over.blocking("tail") as connection:
+        while True:
+            for entry, raw in await over.read_events(partition, after, count=PAGE, block_ms=FOLLOW_MS, over=connection):
+                after = entry
+                said = _readable(raw)
+                if said and wanted(said):
+                    _print(said, as_json)
+
+
+def _readable(raw: bytes) -> Envelope | None:
+    from events.catalog import Unreadable, read
+
+    try:
+        return read(raw)
+    except Unreadable as unreadable:
+        typer.echo(f"unreadable: {unreadable}", err=True)
+        return None
+
+
+def _facts(said: Envelope) -> dict[str, object]:
+    """The message without its sealed content, which is of no use to a reader."""
+    facts: dict[str, object] = said.model_dump(mode="json", exclude={"body": {"question", "answer", "conversation"}})
+    return facts
+
+
+def _print(said: Envelope, as_json: bool) -> None:
+    from events.completions import CompletionEnded
+
+    if as_json:
+        typer.echo(json.dumps(_facts(said)))
+    else:
+        line = f"{said.at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f"  {said.type:<21}  {said.account[:8]}  {said.subject}"
+        body = said.body
+        if isinstance(body, CompletionEnded):
+            line += (
+                f"  {body.provider}/{body.model}  {body.input_tokens} in, {body.output_tokens} out"
+                f"  ${body.cost_nanousd / 1e9:.6f}  {body.latency_ms} ms  {len(body.attempts)} attempt(s)"
+            )
+        typer.echo(line)
+    sys.stdout.flush()
+
+
+def _letter_facts(letter: Letter) -> dict[str, object]:
+    return {
+        "id": letter.id,
+        "parked_at": letter.parked_at.isoformat(),
+        "request": letter.request,
+        "type": letter.type,
+        "why": letter.why,
+    }
+
+
+def _with_log(work: Callable[[Log], Awaitable[Value]]) -> Value:
+    """Do it over an open log; an outage is one line."""
+    from app.log import Log, LogGone
+
+    chosen = settings()
+
+    async def run() -> Value:
+        over = await Log(chosen.log, name="helix-cli", partitions=chosen.helix_partitions).open()
+        try:
+            return await work(over)
+        finally:
+            await over.close()
+
+    try:
+        return asyncio.run(run())
+    except LogGone as gone:
+        _refuse(f"the log cannot be reached: {gone}", code=1)
+
+
+def _refuse(message: str, *, code: int = 2) -> NoReturn:
+    typer.echo(f"helix: {message}", err=True)
+    raise typer.Exit(code)
