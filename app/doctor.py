@@ -175,6 +175,7 @@ async def _postgres(settings: Settings) -> list[Check]:
                 "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
             )
             fsync = await connection.fetchval("SHOW fsync")
+            shown = await connection.fetchval("SHOW server_version")
     except (Unavailable, asyncpg.PostgresError, ValueError) as failed:
         return [Check("Postgres", "bad", f"does not answer: {type(failed).__name__}", "see DATABASE_URL")]
     old = version.major < POSTGRES_VERSION_MIN
@@ -182,7 +183,7 @@ async def _postgres(settings: Settings) -> list[Check]:
         Check(
             "Postgres version",
             "bad" if old else "good",
-            f"{version.major}.{version.minor}",
+            shown,
             f"use Postgres {POSTGRES_VERSION_MIN} or newer" if old else "",
         ),
         Check(
