@@ -73,7 +73,7 @@ def list_parked(as_json: AsJson = False) -> None:
 @parked.command("show")
 def show_parked(id: str, as_json: AsJson = False) -> None:
     """One dead letter with its envelope; what is sealed stays sealed."""
-    letter, _ = _with_log(lambda over: _find(over, id))
+    letter = _with_log(lambda over: _find(over, id))
     text = letter.raw.decode(errors="replace")
     if as_json:
         typer.echo(json.dumps(_letter_facts(letter) | {"envelope": text}, indent=1))
@@ -91,7 +91,7 @@ def retry_parked(id: str, as_json: AsJson = False) -> None:
         from app.log.parked import retry
         from app.vault import Vault
 
-        letter, _ = await _find(over, id)
+        letter = await _find(over, id)
         chosen = settings()
         async with await open_pool(chosen.database, name="helix parked", connections_max=1) as pool:
             vault = Vault(pool, KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()))
@@ -108,20 +108,20 @@ def drop_parked(id: str, as_json: AsJson = False) -> None:
     async def away(over: Log) -> None:
         from app.log.parked import drop
 
-        letter, _ = await _find(over, id)
+        letter = await _find(over, id)
         await drop(over, letter)
 
     _with_log(away)
     typer.echo(json.dumps({"id": id, "dropped": True}) if as_json else f"{id} is dropped")
 
 
-async def _find(over: Log, id: str) -> tuple[Letter, Log]:
+async def _find(over: Log, id: str) -> Letter:
     from app.log.parked import letters
 
-    for letter in await letters(over):
-        if letter.id == id:
-            return letter, over
-    _refuse(f"no dead letter {id}; `helix parked list` shows them")
+    found = [letter for letter in await letters(over) if letter.id == id]
+    if not found:
+        _refuse(f"no dead letter {id}; `helix parked list` shows them")
+    return found[0]
 
 
 async def _newest(over: Log, wanted: Callable[[Envelope], bool], most: int) -> tuple[list[Envelope], dict[int, str]]:
