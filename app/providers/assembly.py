@@ -142,7 +142,6 @@ class Assembly:
     def whole(self) -> Json:
         """The answer as a `chat.completion`; a choice that never said why it ended ends with `stop`."""
         answer: Json = {
-            **{name: value for name, value in self._head.items() if name not in ("choices", "usage", "object")},
             "id": _text(self._head.get("id")) or f"chatcmpl-{uuid4().hex}",
             "object": "chat.completion",
             "created": _whole_number(self._head.get("created")) or int(time.time()),
@@ -151,6 +150,9 @@ class Assembly:
         }
         if isinstance(self.usage, dict):
             answer["usage"] = self.usage
+        for name, value in self._head.items():
+            if name not in answer and name != "usage":
+                answer[name] = value
         return answer
 
 

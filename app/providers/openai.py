@@ -114,22 +114,24 @@ class PassThrough:
         """Pass on what one read brought → whether the provider has said its last word. Raises ProviderFailed."""
         payloads, block = events
         passed: list[bytes] = []
-        untouched = block is not None
+        untouched = False
+        changed = block is None
         try:
             for payload in payloads:
                 if payload == _DONE:
-                    self._done, untouched = True, False
+                    self._done = changed = True
                     break
                 chunk = orjson.loads(payload)
                 if _NUL in payload:
-                    chunk, untouched = harmless(chunk), False
+                    chunk, changed = harmless(chunk), True
                     payload = orjson.dumps(chunk)
                 if chunk.get("error"):
                     raise failure_in(chunk["error"])
                 if self._assembly.add(chunk) or self._include_usage:
                     passed.append(payload)
                 else:
-                    untouched = False
+                    changed = True
+            untouched = not changed
         except (orjson.JSONDecodeError, TypeError, AttributeError, RecursionError, Garbled):
             raise ProviderFailed("garbled", "The provider's stream is not in its own format.", status=200) from None
         finally:

@@ -21,7 +21,7 @@ Directives stand in square brackets, several in one bracket or in several: `[sta
     garbage           send what is no JSON
     no_usage          leave the usage out
 
-One token is one word, on both sides.
+One token is one word, on both sides; a tool call counts as one.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def _answer(asked: Json, raw: bytes, failed: dict[str, int]) -> _Answer:
     asked_tokens = sum(len(_text(message).split()) for message in messages)
     choices = asked.get("n")
     choices = choices if isinstance(choices, int) and 1 <= choices <= CHOICES_MAX else 1
-    written = len(orjson.dumps(call).split()) if call else len(words)
+    written = 1 if call else sum(not word.isspace() for word in words)
     return _Answer(
         id=f"chatcmpl-{hashlib.sha256(raw).hexdigest()[:24]}",
         model=model,
@@ -334,7 +334,7 @@ def _whole(answer: _Answer) -> Json:
 
 async def _stream(answer: _Answer, with_usage: bool) -> AsyncIterator[bytes]:
     faults = answer.faults
-    yield _chunk(answer, {"role": "assistant", "content": "", "refusal": None})
+    yield _chunk(answer, {"role": "assistant", "content": None if answer.call else "", "refusal": None})
     if "garbage" in faults.flags:
         yield b'data: {"choices": [\x00 not what you asked for\n\n'
         return

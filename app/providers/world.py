@@ -6,8 +6,11 @@ import asyncio
 from typing import Protocol
 
 from app.providers import counting
+from app.providers.anthropic import AnthropicWire
 from app.providers.catalogue import load_catalogue
 from app.providers.endpoints import Endpoint, endpoints, listed_providers
+from app.providers.litellm_library import ready
+from app.providers.longtail import LongTail
 from app.providers.openai import OpenAiWire
 from app.providers.transport import Transport
 from app.settings import Settings
@@ -34,6 +37,8 @@ class World:
     async def warm(self) -> None:
         """Load what takes long, away from the event loop."""
         await asyncio.to_thread(counting.encoding)
+        if any(offer.wire != "openai" for offer in self.catalogue):
+            await ready()
 
     async def close(self) -> None:
         if self._transport is not None:
@@ -51,4 +56,10 @@ class World:
     def _adapter(self, endpoint: Endpoint) -> Adapter:
         if self._transport is None:
             self._transport = Transport()
-        return OpenAiWire(endpoint, self._transport)
+        match endpoint.wire:
+            case "openai":
+                return OpenAiWire(endpoint, self._transport)
+            case "anthropic":
+                return AnthropicWire(endpoint, self._transport)
+            case "litellm":
+                return LongTail(endpoint)

@@ -1,0 +1,187 @@
+"""OpenAI's wire to a provider that speaks Anthropic's: translated by litellm's transformation classes, sent by our own
+transport."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from yarl import URL
+
+from app.providers.assembly import Json, harmless
+from app.providers.endpoints import Endpoint
+from app.providers.event_stream import EventReader, Heard
+from app.providers.failures import error_in, failure_in
+from app.providers.litellm_library import Litellm, failing_as, ready
+from app.providers.openai import PassThrough, take_answer
+from app.providers.transport import SILENCE_S, Reply, Transport
+from handlers.ports import ProviderFailed, Question, Transcript
+from handlers.rules.catalogue import Offer
+
+ANTHROPIC_VERSION = "2023-06-01"
+"""The version that litellm's classes are written for."""
+
+_NOT_FROM_CLIENTS = frozenset({"extra_headers", "stream"})
+"""Parameters that litellm would take from a body and that are not a client's to set."""
+_PASSED_AS_IS = ("top_k",)
+"""Anthropic's own parameter, which has no name in OpenAI's format."""
+
+
+@dataclass(slots=True)
+class _Translated:
+    """A question in Anthropic's format."""
+
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    json_mode: bool
+    tool_names: dict[str, str]
+    """As Anthropic has them → as the client named them."""
+
+
+class AnthropicWire:
+    """One provider that speaks Anthropic's messages."""
+
+    def __init__(self, endpoint: Endpoint, transport: Transport) -> None:
+        assert endpoint.base_url is not None
+        self._transport = transport
+        self._url = URL(f"{endpoint.base_url.removesuffix('/v1')}/v1/messages")
+        self._key = endpoint.api_key
+
+    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
+        library = await ready()
+        with failing_as("bad_request", "The question cannot be put to this provider"):
+            asked = _translate(library, offer, question, self._key)
+        posted = self._transport.post(
+            self._url, asked.headers, asked.body, stream=question.stream, deadline_s=deadline_s
+        )
+        async with posted as reply:
+            if question.stream:
+                await _listen(library, reply, asked, question, heard)
+            else:
+                body = await reply.body()
+                with failing_as("garbled", "The provider's answer is not in its own format"):
+                    answer = _answer(library, body, asked)
+                take_answer(answer, heard)
+
+
+def _translate(library: Litellm, offer: Offer, question: Question, key: str | None) -> _Translated:
+    config, model = library.anthropic, offer.upstream
+    body: Json = orjson.loads(question.body)
+    if body.get("n") not in (None, 1):
+        raise ValueError("n: this provider gives one choice")
+    supported = set(config.get_supported_openai_params(model)) - _NOT_FROM_CLIENTS
+    wanted = {name: value for name, value in body.items() if name in supported and value is not None}
+    mapped: Json = config.map_openai_params(wanted, {}, model, True)
+    json_mode = bool(mapped.pop("json_mode", False))
+    mapped.update((name, body[name]) for name in _PASSED_AS_IS if body.get(name) is not None)
+    notes: Json = {"drop_params": True}
+    messages = body["messages"]
+    headers: dict[str, str] = {"anthropic-version": ANTHROPIC_VERSION}
+    if key:
+        headers = config.validate_environment({}, model, messages, mapped, notes, api_key=key)
+    data: Json = config.transform_request(model, messages, mapped, notes, headers)
+    if question.stream:
+        data["stream"] = True
+    headers |= {"content-type": "application/json", "accept-encoding": "identity"}
+    return _Translated(orjson.dumps(data), headers, json_mode, notes.get(library.renamed_tools) or {})
+
+
+def _answer(library: Litellm, body: bytes, asked: _Translated) -> bytes:
+    """Anthropic's message → a `chat.completion`. Raises ProviderFailed for an error in its place, else whatever litellm
+    does with an odd one."""
+    said: Json = harmless(orjson.loads(body))
+    if said.get("type") == "error":
+        raise failure_in(said.get("error"))
+    whole = library.anthropic.transform_parsed_response(
+        completion_response=said,
+        raw_response=library.no_response,
+        model_response=library.root.ModelResponse(),
+        json_mode=asked.json_mode,
+        tool_name_reverse_map=asked.tool_names,
+    )
+    choice = whole.choices[0]
+    message: Json = {"role": "assistant", "content": None, "refusal": None}
+    message |= choice.message.model_dump(exclude_none=True, exclude={"provider_specific_fields"})
+    return orjson.dumps(
+        {
+            "id": whole.id,
+            "object": "chat.completion",
+            "created": whole.created,
+            "model": whole.model,
+            "choices": [{"index": 0, "message": message, "finish_reason": choice.finish_reason, "logprobs": None}],
+            "usage": _usage(whole.usage),
+        }
+    )
+
+
+def _usage(said: Any) -> Json:
+    usage: Json = said.model_dump(exclude_none=True)
+    return usage
+
+
+async def _listen(library: Litellm, reply: Reply, asked: _Translated, question: Question, heard: Transcript) -> None:
+    if reply.content_type != "text/event-stream":
+        error = error_in(await reply.body())
+        raise failure_in(error) if error else ProviderFailed("garbled", "The provider sent no stream.", status=200)
+    reply.now_expect(SILENCE_S)
+    events, translation = EventReader(), _Stream(library, asked)
+    stream = PassThrough(question, heard)
+    async for piece in reply.pieces():
+        if payloads := events.feed(piece).payloads:
+            frames = [frame for payload in payloads for frame in translation.frames(payload)]
+            stream.hear(Heard(frames, None))
+        if translation.stopped:
+            stream.end()
+            return
+    raise ProviderFailed("cut", "The provider's answer broke off.", status=200)
+
+
+class _Stream:
+    """Anthropic's events in, the data of OpenAI's chunks out."""
+
+    def __init__(self, library: Litellm, asked: _Translated) -> None:
+        self._reader = library.anthropic_stream(
+            None, False, json_mode=asked.json_mode, tool_name_reverse_map=asked.tool_names
+        )
+        self._created = int(time.time())
+        self._begun = False
+        self.stopped = False
+
+    def frames(self, payload: bytes) -> list[bytes]:
+        """Raises ProviderFailed."""
+        with failing_as("garbled", "The provider's stream is not in its own format"):
+            event: Json = harmless(orjson.loads(payload))
+            kind = event["type"]
+            if kind == "error":
+                raise failure_in(event.get("error"))
+            self.stopped = kind == "message_stop"
+            if kind in ("ping", "message_stop"):
+                return []
+            return [orjson.dumps(chunk) for chunk in self._chunks(kind, event)]
+
+    def _chunks(self, kind: str, event: Json) -> list[Json]:
+        said = self._reader.chunk_parser(event)
+        choice = said.choices[0]
+        delta: Json = choice.delta.model_dump(exclude_none=True, exclude={"provider_specific_fields", "role"})
+        if delta.get("content") == "":
+            del delta["content"]
+        if not self._begun:
+            delta, self._begun = {"role": "assistant", "content": "", **delta}, True
+        chunks = []
+        if delta or choice.finish_reason:
+            chunks.append(self._chunk([{"index": 0, "delta": delta, "finish_reason": choice.finish_reason or None}]))
+        if kind == "message_delta" and (usage := getattr(said, "usage", None)) is not None:
+            # message_start has a usage too, but its output is only a beginning
+            chunks.append(self._chunk([]) | {"usage": _usage(usage)})
+        return chunks
+
+    def _chunk(self, choices: list[Json]) -> Json:
+        return {
+            "id": self._reader.response_id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._reader.served_model or "",
+            "choices": choices,
+        }
