@@ -7,11 +7,11 @@ machine touches all alike.
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -21,7 +21,9 @@ from app.bench import books, floors, peers, replay, report, targets
 from app.bench.books import Books
 from app.bench.load import Outcome, Plan, in_own_process
 from app.bench.measure import spent, watching
+from app.bench.ratios import add_ratios
 from app.bench.report import Figure, Report
+from app.bench.scale import FULL, QUICK, Scale
 from app.bench.targets import TRAFFIC, Helix, Shape, Target
 
 CONNECTIONS: Final = 64
@@ -33,49 +35,6 @@ STREAM_PACE_PER_S: Final = 20.0
 
 HELD_WITHIN: Final = 1.1
 """A stream is held when its total is at most this much of the direct one's, for nine of ten."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How much of everything."""
-
-    rounds: int
-    plain: Mapping[str, int]
-    """Target → questions of one closed loop; as many as take it some seconds."""
-    bursts: Mapping[str, int]
-    seconds_max: float
-    """The limit in time of one closed loop."""
-    paced_s: float
-    streams: tuple[int, ...]
-    """How many at once, rising; the first that is not held ends it."""
-    floor_s: float
-    copies: int
-    backlog: int
-    """Events told again for the projection's and the replay's speed."""
-
-
-FULL: Final = Scale(
-    rounds=3,
-    plain={"direct": 40_000, "echo": 10_000, "helix": 4_000, "litellm": 300},
-    bursts={"direct": 6_000, "helix": 600, "litellm": 60},
-    seconds_max=15.0,
-    paced_s=5.0,
-    streams=(200, 400, 700, 1000, 1200, 1500),
-    floor_s=1.0,
-    copies=10,
-    backlog=20_000,
-)
-QUICK: Final = Scale(
-    rounds=1,
-    plain={"direct": 20_000, "echo": 5_000, "helix": 1_500, "litellm": 150},
-    bursts={"direct": 2_000, "helix": 200, "litellm": 30},
-    seconds_max=6.0,
-    paced_s=3.0,
-    streams=(200, 700),
-    floor_s=0.5,
-    copies=4,
-    backlog=5_000,
-)
 
 
 class Campaign:
@@ -93,6 +52,8 @@ class Campaign:
         self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._roles: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._billed = 0
+        self._given_up = 0
+        """Streams that were too many to be carried: each may be billed or not."""
 
     @property
     def cpu_by_role(self) -> dict[str, dict[str, float]]:
@@ -122,7 +83,9 @@ class Campaign:
         await self._projection()
         self._say("replay")
         await self._replay()
-        self._ratios()
+        self._figure("failures", "questions answered wrong or not at all").add(
+            "helix", sum(self.failures["helix"].values())
+        )
 
     async def _load(self, target: Target, plan: Plan) -> Outcome:
         outcome = await in_own_process(plan)
@@ -229,13 +192,18 @@ class Campaign:
                 outcome = await in_own_process(plan)
                 if target is self._helix.target:
                     self._billed += outcome.answered
+                    self._given_up += sum(outcome.failures.values())
                 if outcome.failures:
                     break
                 totals.append(outcome.latency.quantile_ms(0.9) or 0.0)
-            if len(totals) < 2 or totals[1] > HELD_WITHIN * totals[0]:
+            if len(totals) < 2:
+                break
+            stretch = self._figure(f"stretch_{streams}", f"{streams} streams at 50 chunks/s, p90 / direct", "times")
+            stretch.add("helix", totals[1] / totals[0])
+            if totals[1] > HELD_WITHIN * totals[0]:
                 break
             held = streams
-        self._figure("streams_held", "streams at 50 chunks/s held (of those tried)").add("helix", held)
+        self._figure("streams_held", "streams at 50 chunks/s held").add("helix", held)
 
     async def _floors(self) -> None:
         log_url, database_url = self._helix.ready["redis_url"], self._helix.ready["database_url"]
@@ -253,7 +221,7 @@ class Campaign:
         rows = await self._books.usage_rows()
         self._figure("answers", "answers of Helix so far").add("helix", self._billed)
         self._figure("usage_rows", "usage rows for them").add("helix", rows)
-        given_up = sum(self.failures["helix"].values())
+        given_up = self._given_up + sum(self.failures["helix"].values())
         if not self._billed <= rows <= self._billed + given_up:
             self.failures["helix"]["usage_rows_wrong"] += abs(rows - self._billed)
 
@@ -284,39 +252,6 @@ class Campaign:
         seconds = await replay.rehearsed("usage", self._helix)
         self._figure("replay_events_per_s", "replay of usage", "events/s").add("helix", events / seconds)
 
-    def _ratios(self) -> None:
-        """Helix against the floors and the peer of this run."""
-
-        def ratio(key: str, title: str, above: tuple[str, str], below: tuple[str, str]) -> None:
-            values = [
-                self.figures[name].values.get(target, 0.0) if name in self.figures else 0.0
-                for name, target in (above, below)
-            ]
-            if all(values):
-                self._figure(key, title, "times").add("helix", values[0] / values[1])
-
-        ratio(
-            "cpu_echo_ratio", "CPU of a request / of an echo", ("cpu_s_per_1000", "helix"), ("cpu_s_per_1000", "echo")
-        )
-        ratio("echo_rate_ratio", "requests/s: echo / Helix", ("requests_per_s", "echo"), ("requests_per_s", "helix"))
-        ratio("xadd_ratio", "XADD one by one / Helix's requests", ("xadd_per_s", "floor"), ("requests_per_s", "helix"))
-        ratio("copy_ratio", "COPY / projection", ("copy_rows_per_s", "floor"), ("projection_events_per_s", "helix"))
-        ratio(
-            "cpu_peer_ratio",
-            "CPU of a request: LiteLLM / Helix",
-            ("cpu_s_per_1000", "litellm"),
-            ("cpu_s_per_1000", "helix"),
-        )
-        ratio(
-            "chunk_peer_ratio",
-            "CPU of a chunk: LiteLLM / Helix",
-            ("chunk_cpu_us", "litellm"),
-            ("chunk_cpu_us", "helix"),
-        )
-        self._figure("failures", "questions answered wrong or not at all").add(
-            "helix", sum(self.failures["helix"].values())
-        )
-
 
 async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> Report:
     """Start everything, measure, stop everything.
@@ -324,6 +259,10 @@ async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> R
     Raises RuntimeError when a part does not start, `books.Behind` when the projector does not keep up, and
     `peers.PeerFailed`.
     """
+    running = asyncio.current_task()
+    assert running
+    # As Ctrl-C does: everything that was started is stopped on the way out.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     at, started = report.now(), perf_counter()
     scale = QUICK if quick else FULL
     with tempfile.TemporaryDirectory(prefix="helix-bench-", ignore_cleanup_errors=True) as directory:
@@ -345,6 +284,7 @@ async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> R
                 if target.processes
             }
             await campaign.run()
+    add_ratios(campaign.figures)
     return Report(
         at=at,
         quick=quick,

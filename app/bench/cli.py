@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
+
+_FILE_COLUMNS: Final = 120
+"""How wide a table is in a file or a pipe, where nobody says how much room there is."""
 
 
 def bench(
@@ -31,11 +35,14 @@ def bench(
     except (RuntimeError, Behind, PeerFailed) as failed:
         errors.print(f"bench: {failed}", style="red")
         raise typer.Exit(1) from None
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        errors.print("bench: stopped")
+        raise typer.Exit(130) from None
     path = result.write(Path.cwd())
     if as_json:
         typer.echo(result.encode())
     else:
-        console = Console()
+        console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
         for table in report.tables(result):
             console.print(table)
         for target, kinds in result.failures.items():

@@ -16,7 +16,8 @@ from typing import Final
 
 from app.bench.load import Load
 from app.bench.measure import Processes
-from app.bench.targets import TRAFFIC, Target, free_port, running
+from app.bench.targets import TRAFFIC, Target, running
+from app.embedded.server import free_port
 
 LITELLM: Final = "litellm[proxy]==1.106.2"
 """The version Helix itself is locked to; 1.82.7 and 1.82.8 were tampered with and are never to be installed."""

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ import orjson
 
 from app.bench.load import Plan
 from app.bench.measure import Processes
+from app.embedded.server import free_port, tethered
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -120,13 +120,6 @@ class Helix:
     data: Path
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 async def _answers(port: int, process: asyncio.subprocess.Process, name: str) -> None:
     """Return when something listens on the port. Raises RuntimeError when the process ends or the time is over."""
     with contextlib.suppress(TimeoutError):
@@ -150,7 +143,7 @@ async def running(
     """A child process until the block ends, what it says in `log`; its standard output is a pipe where asked."""
     with open(log, "ab") as said:  # noqa: ASYNC230  # a local file, opened once; nothing else runs meanwhile
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *tethered(list(command), at_death=signal.SIGTERM),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if pipe else said,
             stderr=said,

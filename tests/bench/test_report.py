@@ -10,6 +10,7 @@ import orjson
 import pytest
 from rich.console import Console
 
+from app.bench.ratios import add_ratios
 from app.bench.report import Figure, Report, machine, number, tables
 
 
@@ -86,3 +87,15 @@ def test_a_run_is_right_only_when_helix_failed_nothing() -> None:
 )
 def test_a_number_has_three_figures(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_ratio_is_made_of_medians() -> None:
+    figures = {"cpu_s_per_1000": figure("cpu_s_per_1000", helix=[1.0, 9.0, 1.5], litellm=[12.0])}
+    add_ratios(figures)
+    assert figures["cpu_peer_ratio"].values == {"helix": 8.0}
+
+
+def test_a_ratio_to_what_was_not_measured_is_left_out() -> None:
+    figures = {"cpu_s_per_1000": figure("cpu_s_per_1000", helix=[1.0])}
+    add_ratios(figures)
+    assert list(figures) == ["cpu_s_per_1000"]
