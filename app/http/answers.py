@@ -61,30 +61,57 @@ class ChatCompletion(_View):
 
 
 class RoutingView(_View):
-    provider: str
-    reason: str
+    """Who answered and why."""
+
+    provider: str | None = None
+    model: str | None = None
+    reason: str | None
     considered: list[str]
+    """`provider/model`, best first."""
+
+
+class CostView(_View):
+    usd: str
+    """An exact decimal."""
+    nanousd: int
+    """The same in 10⁻⁹ US dollars."""
 
 
 class HelixCompletion(ChatCompletion):
     """A chat completion, with who answered, why, and what it cost."""
 
     routing: RoutingView
-    cost: JsonObject
+    cost: CostView
 
 
 class ModelView(_View):
-    """One model at one provider."""
+    """One model."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
+    """Unix seconds."""
     owned_by: str
+    provider: str | None
+    context_window: int | None
+    """Tokens."""
+    output_tokens_max: int | None
+    input_usd_per_million: str | None
+    output_usd_per_million: str | None
+    prices_as_of: str | None
+    """The day of the price sheet."""
+    capabilities: list[str]
+    """Among `tools`, `images`, `json`, `reasoning`."""
+    simulated: bool
+    """Answered by the sandbox, by no model."""
 
 
 class ModelList(_View):
     object: Literal["list"] = "list"
     data: list[ModelView]
+    has_more: Literal[False] = False
+    first_id: str | None
+    last_id: str | None
 
 
 class AttemptView(_View):
@@ -96,16 +123,43 @@ class AttemptView(_View):
     ended_at: str
     outcome: Literal["answered", "failed", "cancelled", "abandoned"]
     why: str | None = None
+    """The kind of failure."""
+    status: int | None = None
+    """The provider's HTTP status."""
+
+
+class UsageView(_View):
+    input_tokens: int
+    cached_input_tokens: int
+    """Of the input tokens, those read from the provider's cache."""
+    output_tokens: int
+    source: Literal["provider", "estimated"]
 
 
 class RequestView(_View):
-    """A request as a durable thing; `response` is there once it has ended, in the wire format it was asked in."""
+    """A request as a durable thing. What follows `attempts` is there once it has ended."""
 
     id: str
     object: Literal["request"] = "request"
     status: Literal["queued", "running", "completed", "failed", "cancelled"]
+    created_at: str | None = None
+    endpoint: str | None = None
+    """The route it came by."""
+    model: str | None = None
+    """As it was asked for."""
+    stream: bool | None = None
+    cancel_requested: bool | None = None
     response: JsonObject | None = None
+    """The answer or the error, in the wire format it was asked in."""
     attempts: list[AttemptView] | None = None
+    http_status: int | None = None
+    routing: RoutingView | None = None
+    usage: UsageView | None = None
+    cost: CostView | None = None
+    latency_ms: int | None = None
+    """Accepted to ended."""
+    ttft_ms: int | None = None
+    """Provider asked to first delta."""
 
 
 class ListView(_View):

@@ -31,7 +31,6 @@ KEEP_ALIVE_S: Final = 75
 """Longer than the idle time of the usual proxies and SDK pools, so that it is they who close."""
 DRAIN_S: Final = 25
 """What running requests get to end in after SIGTERM; Railway kills after 30."""
-BACKLOG: Final = 2048
 
 
 class Connection(HttpToolsProtocol):
@@ -138,16 +137,6 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. `::` listens on IPv4 too, which uvicorn's own would not."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.create_server(
-        (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=family is socket.AF_INET6 and host == "::"
-    )
-    bound.setblocking(False)
-    return bound
-
-
 def server(app: ASGIApp, *, protocol: type[Connection] = Connection, drain_s: int = DRAIN_S) -> uvicorn.Server:
     """The server for this application, not yet running: `server(app).run(sockets=[listen(host, port)])`."""
     return uvicorn.Server(
@@ -162,7 +151,6 @@ def server(app: ASGIApp, *, protocol: type[Connection] = Connection, drain_s: in
             access_log=False,
             proxy_headers=False,  # nothing of ours asks who the proxy says the client is
             server_header=False,
-            backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=drain_s,
         )

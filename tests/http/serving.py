@@ -13,8 +13,9 @@ from starlette.types import ASGIApp
 
 from app.http.json_body import parse_object, read_body
 from app.http.refusals import Refused
-from app.http.server import Connection, listen, server
+from app.http.server import Connection, server
 from app.http.shell import Shell
+from app.sockets import listen
 
 BODY_BYTES_MAX = 100_000
 

@@ -9,16 +9,22 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import orjson
-from starlette.routing import BaseRoute, Router
+from redis.asyncio import Redis
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Message
 
+from app import main
 from app.database import Unavailable
 from app.http import docs, openapi
 from app.http.health import Health, once
 from app.http.metrics import Metrics
 from app.http.operations import OPERATIONS
+from app.wiring import WebParts
+from handlers.rules.catalogue import Catalogue
 
 
 async def get(routes: list[BaseRoute], path: str) -> tuple[int, dict[str, str], bytes]:
@@ -141,6 +147,22 @@ async def test_metrics_of_all_processes_add_up_and_what_the_dead_were_doing_does
     assert b"helix_requests_in_flight 1.0" not in body
     assert b"helix_requests_in_flight 2.0" not in body
     assert not [name for name in os.listdir(tmp_path) if name.startswith("gauge_live")]
+
+
+def test_the_description_names_every_route_and_no_other() -> None:
+    # Nothing is called: the routes only keep what they are given.
+    log = SimpleNamespace(ping=well)
+    chosen = SimpleNamespace(helix_metrics_dir=None)
+    parts = SimpleNamespace(log=log, pool=None, catalogue=Catalogue.of(()), settings=chosen)
+    built = main.routes(cast(WebParts, parts), cast(Redis, log))
+    routed = {
+        (method, each.path_format)
+        for each in built
+        if isinstance(each, Route)
+        for method in each.methods or ()
+        if method != "HEAD"
+    }
+    assert {(each.method, each.path) for each in OPERATIONS} == routed
 
 
 async def test_every_reference_of_the_description_leads_somewhere() -> None:
