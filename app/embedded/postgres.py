@@ -40,20 +40,29 @@ CONFIG: Mapping[str, str] = {
 
 
 class Postgres(Server):
-    """One server with one database, its data under `directory`; `config` overrides its settings."""
+    """One server with one database, its data under `directory`; `config` overrides its settings.
+
+    `identity` is found out where it is not given. Raises BinaryMissing, ServerFailed.
+    """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # fast: ends the sessions, keeps what was committed
 
-    def __init__(self, directory: Path, port: int = 0, config: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int = 0,
+        config: Mapping[str, str] | None = None,
+        identity: Identity | None = None,
+    ) -> None:
         super().__init__(private_directory(directory), port)
         self._config = {**CONFIG, **(config or {})}
         self._data = self.directory / "data"
         self._password = kept(self.directory / "password")
-        self._identity = _identity()
+        self._identity = identity or _identity()
         self._bin = postgres_bin()
         if self._identity == "nobody":
-            self._bin = _open_to_nobody(self.directory, self._bin)
+            self._bin = open_to_nobody(self.directory, self._bin)
 
     @property
     def url(self) -> str:
@@ -112,7 +121,7 @@ def _identity() -> Identity:
     return "namespace" if subprocess.run(probe, capture_output=True).returncode == 0 else "nobody"
 
 
-def _open_to_nobody(directory: Path, binaries: Path) -> Path:
+def open_to_nobody(directory: Path, binaries: Path) -> Path:
     """Give our own directory to `nobody`; return binaries it can read, a copy where the installed ones are closed.
 
     Raises ServerFailed where a parent directory is closed: opening that one is not ours to do.
@@ -152,29 +161,53 @@ def _pid_file(data: Path) -> list[str]:
 
 
 def _end_orphan(data: Path) -> None:
-    """End the server a killed `up` left on this directory, and forget a pid that now belongs to somebody else.
+    """End what a killed `up`, or a killed server, left on this directory, and wait until all of it is gone.
 
-    The caller holds the lock of the data directory, so no living `up` can own it.
+    The caller holds the lock of the data directory, so no living `up` can own it. A server that began beside sessions
+    of its dead predecessor would destroy the data; Postgres looks for that too, but gives up where we wait.
     """
     lines = _pid_file(data)
     if not lines or not lines[0].isdigit():
         return
-    pid, until = int(lines[0]), time.monotonic() + ORPHAN_S
-    with contextlib.suppress(ProcessLookupError):
-        if _serves(pid, data):
-            os.kill(pid, signal.SIGINT)
-        while _serves(pid, data):
-            if time.monotonic() > until:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(POLL_S)
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    chief, until = int(lines[0]), time.monotonic() + ORPHAN_S
+    if chief in _on_directory(data, chief):
+        _signal(chief, signal.SIGINT)
+    elif _exists(chief):  # the number now belongs to somebody else, whom Postgres would take for its own server
+        (data / "postmaster.pid").unlink(missing_ok=True)
+    while left := _on_directory(data, chief):
+        if time.monotonic() > until:
+            for pid in left:
+                _signal(pid, signal.SIGKILL)
+        time.sleep(POLL_S)
 
 
-def _serves(pid: int, data: Path) -> bool:
-    process = Path("/proc") / str(pid)
-    if Path("/proc/self").exists():
+def _on_directory(data: Path, chief: int) -> list[int]:
+    """The Postgres processes that work on this data; where there is no /proc, only the chief is looked at."""
+    if not Path("/proc/self").exists():
+        shown = subprocess.run(
+            ["/bin/ps", "-o", "stat=,comm=", "-p", str(chief)], capture_output=True, text=True
+        ).stdout
+        return [chief] if "postgres" in shown and not shown.startswith("Z") else []
+    found = []
+    for process in Path("/proc").iterdir():
+        # Others' processes come and go, and may be hidden from us.
         with contextlib.suppress(OSError):
-            return (process / "comm").read_text().strip() == "postgres" and (process / "cwd").resolve() == data
+            here = process.name.isdigit() and (process / "cwd").readlink() == data
+            if here and (process / "comm").read_text().strip() == "postgres":
+                found.append(int(process.name))
+    return found
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
-    shown = subprocess.run(["/bin/ps", "-o", "stat=,comm=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return "postgres" in shown and not shown.startswith("Z")
+    except PermissionError:
+        return True
+    return True
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

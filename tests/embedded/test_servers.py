@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from app.embedded.postgres import Postgres
+from app.embedded.postgres import Postgres, open_to_nobody
 from app.embedded.server import ServerFailed
+from app.embedded.tether import NOBODY
 from app.embedded.valkey import Valkey
 
 
@@ -109,3 +112,45 @@ def test_a_server_that_cannot_start_says_why(log: Valkey, tmp_path: Path) -> Non
     with pytest.raises(ServerFailed, match="in use"):
         rival.start()
     rival.stop()
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """One that everybody can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="helix-tests-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+async def test_postgres_serves_as_nobody_where_namespaces_are_forbidden(open_directory: Path) -> None:
+    server = Postgres(open_directory / "postgres", identity="nobody")
+    server.start()
+    try:
+        connection = await asyncpg.connect(server.url)
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+        assert os.stat(f"/proc/{server.pid}").st_uid == NOBODY
+    finally:
+        server.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_a_directory_nobody_can_reach_is_refused_and_left_as_it_was(closed_directory: Path) -> None:
+    with pytest.raises(ServerFailed, match="cannot reach"):
+        Postgres(closed_directory / "postgres", identity="nobody")
+    assert closed_directory.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_binaries_nobody_can_reach_are_copied(open_directory: Path, closed_directory: Path) -> None:
+    """What the copy is made of is a package of the same shape; starting it is the other tests' matter."""
+    binaries = closed_directory / "package" / "pginstall" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "postgres").write_text("program")
+
+    seen = open_to_nobody(open_directory, binaries)
+
+    assert seen == open_directory / "binaries" / "package" / "pginstall" / "bin"
+    assert (seen / "postgres").read_text() == "program"
