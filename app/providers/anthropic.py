@@ -16,7 +16,7 @@ from app.providers.event_stream import EventReader, Heard
 from app.providers.failures import error_in, failure_in
 from app.providers.litellm_library import Litellm, failing_as, ready
 from app.providers.openai import PassThrough, take_answer
-from app.providers.transport import SILENCE_S, Reply, Transport
+from app.providers.transport import Reply, Transport
 from handlers.ports import ProviderFailed, Question, Transcript
 from handlers.rules.catalogue import Offer
 
@@ -125,10 +125,9 @@ async def _listen(library: Litellm, reply: Reply, asked: _Translated, question: 
     if reply.content_type != "text/event-stream":
         error = error_in(await reply.body())
         raise failure_in(error) if error else ProviderFailed("garbled", "The provider sent no stream.", status=200)
-    reply.now_expect(SILENCE_S)
     events, translation = EventReader(), _Stream(library, asked)
     stream = PassThrough(question, heard)
-    async for piece in reply.pieces():
+    async for piece in reply.stream():
         if payloads := events.feed(piece).payloads:
             frames = [frame for payload in payloads for frame in translation.frames(payload)]
             stream.hear(Heard(frames, None))

@@ -12,7 +12,7 @@ from app.providers.assembly import Assembly, Garbled, Json, finish_reason_of, ha
 from app.providers.endpoints import Endpoint
 from app.providers.event_stream import EventReader, Heard
 from app.providers.failures import error_in, failure_in
-from app.providers.transport import SILENCE_S, Reply, Transport
+from app.providers.transport import Reply, Transport
 from handlers.ports import ProviderFailed, Question, Transcript
 from handlers.rules.catalogue import Offer
 
@@ -82,9 +82,8 @@ async def _listen(reply: Reply, question: Question, heard: Transcript) -> None:
     if reply.content_type != "text/event-stream":
         error = error_in(await reply.body())
         raise failure_in(error) if error else ProviderFailed("garbled", "The provider sent no stream.", status=200)
-    reply.now_expect(SILENCE_S)
     events, stream = EventReader(), PassThrough(question, heard)
-    async for piece in reply.pieces():
+    async for piece in reply.stream():
         if stream.hear(events.feed(piece)):
             break
     else:

@@ -97,12 +97,12 @@ class Patience:
 class Reply:
     """An open answer with status 200."""
 
-    __slots__ = ("_ended", "_patience", "_response", "content_type")
+    __slots__ = ("_patience", "_response", "_silence_s", "content_type")
 
-    def __init__(self, response: aiohttp.ClientResponse, patience: Patience) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, patience: Patience, silence_s: float) -> None:
         self._response = response
         self._patience = patience
-        self._ended = False
+        self._silence_s = silence_s
         self.content_type = response.content_type
 
     async def body(self) -> bytes:
@@ -126,20 +126,19 @@ class Reply:
             if size > STREAM_BYTES_MAX:
                 raise ProviderFailed("garbled", "The provider's stream is too long.", status=self._response.status)
             yield piece
-        self._ended = True
 
-    @property
-    def ended(self) -> bool:
-        return self._ended or self._response.content.at_eof()
-
-    def now_expect(self, within_s: float) -> None:
-        self._patience.expect(within_s)
+    def stream(self) -> AsyncIterator[bytes]:
+        """The pieces of a stream: from now on each must follow the one before within the limit of silence."""
+        self._patience.expect(self._silence_s)
+        return self.pieces()
 
 
 class Transport:
     """Connections to all providers. Made and closed in the event loop that uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_byte_s: float = FIRST_BYTE_S, silence_s: float = SILENCE_S) -> None:
+        self._first_byte_s = first_byte_s
+        self._silence_s = silence_s
         self._session = aiohttp.ClientSession(
             connector=_Pool(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=30),
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S),
@@ -167,14 +166,11 @@ class Transport:
                 patience = Patience(alarm)
                 try:
                     if stream:
-                        patience.expect(FIRST_BYTE_S)
+                        patience.expect(self._first_byte_s)
                     response = await self._send(url, headers, body)
                     if response.status != 200:
                         raise await _refusal(response)
-                    reply = Reply(response, patience)
-                    if stream:
-                        patience.heard()
-                    yield reply
+                    yield Reply(response, patience, self._silence_s)
                     proper = True
                 finally:
                     patience.stop()

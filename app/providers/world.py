@@ -47,19 +47,20 @@ class World:
     async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
         adapter = self._adapters.get(offer.provider)
         if adapter is None:
-            adapter = self._adapters[offer.provider] = self._adapter(self._endpoints[offer.provider])
+            self._transport = self._transport or Transport()
+            adapter = adapter_for(self._endpoints[offer.provider], self._transport)
+            self._adapters[offer.provider] = adapter
         await adapter.ask(offer, question, heard, deadline_s=deadline_s)
 
     def count(self, question: Question, text: str) -> Usage:
         return counting.count(question, text)
 
-    def _adapter(self, endpoint: Endpoint) -> Adapter:
-        if self._transport is None:
-            self._transport = Transport()
-        match endpoint.wire:
-            case "openai":
-                return OpenAiWire(endpoint, self._transport)
-            case "anthropic":
-                return AnthropicWire(endpoint, self._transport)
-            case "litellm":
-                return LongTail(endpoint)
+
+def adapter_for(endpoint: Endpoint, transport: Transport) -> Adapter:
+    match endpoint.wire:
+        case "openai":
+            return OpenAiWire(endpoint, transport)
+        case "anthropic":
+            return AnthropicWire(endpoint, transport)
+        case "litellm":
+            return LongTail(endpoint)
