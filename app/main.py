@@ -41,7 +41,11 @@ def application(chosen: Settings) -> ASGIApp:
             yield
 
     router.lifespan_context = life
-    return Shell(router)
+    if chosen.sentry_dsn is None:
+        return Shell(router)
+    from app.http.traced import Traced  # imports Sentry, for those who use it
+
+    return Traced(Shell(router))
 
 
 def routes(parts: WebParts, cache: Redis) -> list[BaseRoute]:
