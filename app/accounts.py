@@ -18,6 +18,7 @@ from app.api_keys import key_hash, key_prefix, well_formed
 from app.database import Connection, connected
 from app.identity import ORDINARY_SCOPES, SCOPES
 from app.ids import new_id
+from app.outbox import enqueue
 from events.accounts import KeyCreated, KeyRevoked, UserCreated
 from events.completions import Tier
 from events.message import Envelope, Event
@@ -226,7 +227,7 @@ async def _insert_key(
 
 async def _say(connection: Connection, fact: Event, *, account: UUID, subject: UUID) -> None:
     envelope = Envelope.begin(fact, id=new_id(), at=datetime.now(UTC), account=str(account), subject=str(subject))
-    await connection.execute("INSERT INTO outbox (id, envelope) VALUES ($1, $2)", UUID(envelope.id), envelope.encode())
+    await enqueue(connection, envelope)
 
 
 def _named(which: str) -> tuple[str, UUID | str]:

@@ -45,6 +45,12 @@ READER_LAG = Gauge(
     ("reader", "partition"),
     multiprocess_mode="livemostrecent",
 )
+STRAYED_ROWS = Gauge(
+    "helix_default_partition_rows",
+    "Rows in the default partition for want of their month's, counted to 1000",
+    ("table",),
+    multiprocess_mode="livemostrecent",
+)
 IN_FLIGHT = Gauge("helix_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 CALLS_IN_FLIGHT = Gauge("helix_calls_in_flight", "Provider calls being made", multiprocess_mode="livesum")
 TIME_TO_FIRST_TOKEN = Histogram(

@@ -34,7 +34,7 @@ class Watch(Protocol):
 
     def took_over(self, projection: str, partition: int, entry_id: str) -> None: ...
 
-    def applied(self, projections: Sequence[str], partition: int, entries: int, *, at_end: bool) -> None: ...
+    def applied(self, projections: Sequence[str], partition: int, entries: int, entry_id: str) -> None: ...
 
     def passed_by(self, projection: str, partition: int, entry_id: str, reason: str) -> None: ...
 
@@ -68,6 +68,8 @@ class Runner:
         """Where each projection that this runner holds stands."""
         self._lock_at = 0.0
         self._again_s = _AGAIN_S_MIN
+        self.stepped_at = asyncio.get_running_loop().time()
+        """When it last came round; it does so every second or two, whether there is work or not."""
 
     async def run(self) -> None:
         """`outages`: what the source raises when it is away; everything unforeseen ends the runner."""
@@ -78,6 +80,7 @@ class Runner:
                     self._lock_at = 0.0
                     while True:
                         await self._step(connection)
+                        self.stepped_at = asyncio.get_running_loop().time()
             except self._outages as outage:
                 self._watch.interrupted(self._partition, outage, self._again_s)
                 await asyncio.sleep(self._again_s)
@@ -103,8 +106,7 @@ class Runner:
         for projection in behind:
             self._stands[projection.name] = reached
         self._again_s = _AGAIN_S_MIN
-        at_end = until is None and len(entries) < self._pace.entries_max
-        self._watch.applied([projection.name for projection in behind], self._partition, len(batch), at_end=at_end)
+        self._watch.applied([projection.name for projection in behind], self._partition, len(batch), reached)
 
     async def _take_over(self, connection: AsyncConnection) -> None:
         now = asyncio.get_running_loop().time()

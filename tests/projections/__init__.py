@@ -96,7 +96,7 @@ class MemoryLog:
         entries = self.entries.setdefault(partition, [])
         added = []
         for one in said:
-            last = order(entries[-1][0]) if entries else order(BEGINNING)
+            last = order(entries[-1][0] if entries else self.trimmed.get(partition, BEGINNING))
             ms = int(one.at.timestamp() * 1000) if isinstance(one, Envelope) else last[0]
             entry_id = f"{ms}-0" if ms > last[0] else f"{last[0]}-{last[1] + 1}"
             entries.append((entry_id, one.encode() if isinstance(one, Envelope) else one))
@@ -140,7 +140,7 @@ class Notes:
     def took_over(self, projection: str, partition: int, entry_id: str) -> None:
         self.taken.append((projection, partition, entry_id))
 
-    def applied(self, projections: Sequence[str], partition: int, entries: int, *, at_end: bool) -> None:
+    def applied(self, projections: Sequence[str], partition: int, entries: int, entry_id: str) -> None:
         self.entries += entries
 
     def passed_by(self, projection: str, partition: int, entry_id: str, reason: str) -> None:
@@ -186,5 +186,6 @@ async def until(database: AsyncEngine, log: MemoryLog, projections: Sequence[Pro
     ends = {partition: entries[-1][0] for partition, entries in log.entries.items() if entries}
     wanted = {(projection.name, partition, end) for projection in projections for partition, end in ends.items()}
     async with asyncio.timeout(30):
-        while not wanted <= set(await rows(database, "SELECT projection, partition, entry_id FROM checkpoints")):
+        stands = "SELECT projection, partition, entry_id FROM checkpoints"
+        while not wanted <= set(await rows(database, stands)):  # noqa: ASYNC110  # rows of Postgres wake nobody
             await asyncio.sleep(0.02)

@@ -1,0 +1,104 @@
+"""Facts about rows of Postgres on their way to the log.
+
+One rule: a fact is written in the transaction that makes it true, and leaves the table only after the log has it. A
+crash between the two says it twice under one event id, which every reader knows to be one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from app.database import CONNECT_S_MAX, Connection
+from app.log import Log, LogGone
+from app.log.connection import LogRefused
+from events.catalog import Unreadable, read
+from events.message import Envelope
+
+log = structlog.get_logger()
+
+CHANNEL: Final = "helix_outbox"
+
+BATCH: Final = 100
+"""Facts in one transaction; they leave in one write."""
+
+POLL_S: Final = 5.0
+"""How long a fact waits when its notification was lost or its writer gave none."""
+
+AGAIN_S: Final = 1.0
+"""Pause after an outage of Postgres or the log."""
+
+
+async def enqueue(connection: Connection, envelope: Envelope) -> None:
+    """Say a fact once the connection's transaction commits; not at all when it does not."""
+    await connection.execute(
+        "WITH kept AS (INSERT INTO outbox (id, envelope) VALUES ($1, $2) RETURNING id)"
+        " SELECT pg_notify($3, '') FROM kept",
+        UUID(envelope.id),
+        envelope.encode(),
+        CHANNEL,
+    )
+
+
+async def publish_always(database_url: str, to: Log) -> None:
+    """Publish facts as they are committed, until cancelled. Any number of processes may do so at once."""
+    while True:
+        try:
+            await _publish_while_connected(database_url, to)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, LogGone, LogRefused) as outage:
+            log.warning("outbox_interrupted", error=type(outage).__name__, again_s=AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _publish_while_connected(database_url: str, to: Log) -> None:
+    more = asyncio.Event()
+    connection = await asyncpg.connect(
+        database_url, timeout=CONNECT_S_MAX, server_settings={"application_name": "helix outbox"}
+    )
+    try:
+        await connection.add_listener(CHANNEL, lambda *_: more.set())
+        while True:
+            more.clear()
+            while await publish(connection, to) == BATCH:
+                pass
+            if not await _wake(more) and connection.is_closed():
+                raise ConnectionResetError("Postgres closed the connection")
+    finally:
+        connection.terminate()
+
+
+async def _wake(more: asyncio.Event) -> bool:
+    try:
+        await asyncio.wait_for(more.wait(), POLL_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def publish(connection: Connection, to: Log) -> int:
+    """Publish the oldest facts that nobody else is publishing → how many were taken. Raises LogGone."""
+    async with connection.transaction():
+        rows = await connection.fetch(
+            "SELECT id, envelope FROM outbox ORDER BY created_at, id LIMIT $1 FOR UPDATE SKIP LOCKED", BATCH
+        )
+        facts: list[Envelope] = []
+        for row in rows:
+            try:
+                facts.append(read(row["envelope"]))
+            except Unreadable as reason:
+                log.error("outbox_row_unreadable", id=str(row["id"]), reason=str(reason))
+                await connection.execute(
+                    "INSERT INTO unreadable VALUES ('outbox', 0, $1, $2, $3) ON CONFLICT DO NOTHING",
+                    str(row["id"]),
+                    str(reason),
+                    row["envelope"],
+                )
+        await asyncio.gather(*(to.publish(fact) for fact in facts))
+        await connection.execute("DELETE FROM outbox WHERE id = ANY($1::uuid[])", [row["id"] for row in rows])
+    if facts:
+        log.info("outbox_published", facts=len(facts))
+    return len(rows)

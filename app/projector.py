@@ -1,0 +1,110 @@
+"""The projector process: reads the log into Postgres, publishes the outbox and makes partitions ahead of time.
+
+One rule: any number may run. A projection of a partition is run by the one that holds its lock; the others stand by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from itertools import groupby
+from typing import Final
+
+import asyncpg
+import structlog
+import uvloop
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app import outbox, partitions, ready, telemetry
+from app.log import Log
+from app.log.connection import LogRefused
+from app.postgres import engine
+from app.readers import LogSource, Watch, extent
+from app.settings import Settings, settings
+from projections import PROJECTIONS
+from projections.runner import Runner
+
+log = structlog.get_logger()
+
+OUTAGES: Final = (OSError, LogRefused, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What the log and the making of a connection raise when a server is away or comes up; LogGone is an OSError."""
+
+MEASURE_S: Final = 5.0
+"""How often lags are measured and runners looked after."""
+
+STUCK_S: Final = 120.0
+"""A runner comes round every second or two and tries again every five; one that has not for so long, while both servers
+answer, will not by itself."""
+
+
+class Stuck(Exception):
+    """A runner does not come round; a new process may."""
+
+
+async def serve(chosen: Settings) -> None:
+    """Run everything until cancelled. Raises Stuck, and whatever nobody foresaw."""
+    async with AsyncExitStack() as stack:
+        stream = await Log(chosen.log, name="projector", partitions=chosen.helix_partitions).open()
+        stack.push_async_callback(stream.close)
+        database = await stack.enter_async_context(engine(chosen.database))
+        watch = Watch()
+        runners = []
+        for partition in range(chosen.helix_partitions):
+            for pace, group in groupby(sorted(PROJECTIONS, key=lambda one: one.pace.linger_s), lambda one: one.pace):
+                purpose = f"{partition}-{pace.linger_s:g}s"
+                source = LogSource(stream, await stack.enter_async_context(stream.blocking(purpose)))
+                runners.append(Runner(database, source, tuple(group), partition, watch, outages=OUTAGES))
+        gc.freeze()  # what is loaded by now stays; looking through it again and again took a tenth of the time
+        async with asyncio.TaskGroup() as tasks:
+            for runner in runners:
+                tasks.create_task(runner.run())
+            tasks.create_task(outbox.publish_always(chosen.database, stream))
+            tasks.create_task(partitions.keep(database))
+            tasks.create_task(_look_after(runners, database, stream, watch))
+            log.info("projector_started", partitions=chosen.helix_partitions, projections=[p.name for p in PROJECTIONS])
+            ready.announce()
+
+
+async def _look_after(runners: Sequence[Runner], database: AsyncEngine, stream: Log, watch: Watch) -> None:
+    while True:
+        await asyncio.sleep(MEASURE_S)
+        try:
+            for partition in range(stream.partitions):
+                watch.measure(partition, await extent(stream, partition))
+            late = [one for one in runners if asyncio.get_running_loop().time() - one.stepped_at > STUCK_S]
+            if late:
+                async with database.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+                raise Stuck(f"{len(late)} of {len(runners)} runners have not come round for {STUCK_S:.0f} s")
+        except (DBAPIError, *OUTAGES) as outage:
+            log.warning("lag_not_measured", error=type(outage).__name__)
+
+
+async def _until_told(chosen: Settings) -> None:
+    serving = asyncio.create_task(serve(chosen))
+    for told in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(told, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        # A batch that was not committed is as if it had never been read.
+        log.info("projector_stopped")
+
+
+def run() -> None:
+    """The projector process, until SIGTERM. Exits with 1 when it is stuck."""
+    chosen = settings()
+    telemetry.configure(chosen, "projector")
+    try:
+        uvloop.run(_until_told(chosen))
+    except ExceptionGroup as faults:
+        stuck = faults.subgroup(Stuck)
+        if stuck is None:
+            raise
+        log.error("projector_stuck", why=str(stuck.exceptions[0]))
+        raise SystemExit(1) from None
