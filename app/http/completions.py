@@ -108,7 +108,7 @@ class Completions:
             progress = Progress()
             try:
                 await deliver(ticket, waiting, parts.log, parts.vault, receive, send, progress)
-            except (ClientGone, asyncio.CancelledError):
+            except ClientGone:
                 if not wish.stay:
                     self._leave(identity.account, request, None if progress.begun else wish.retry_count)
             except LogGone:
