@@ -240,7 +240,7 @@ class Requests:
             async with self._parts.database.connect() as connection:
                 while True:
                     read = await checkpoints.of(connection, "public", "requests", log.partitions, locked=False)
-                    if _entry(read[partition]) >= newest or loop.time() > until:
+                    if _entry(read.get(partition, "0-0")) >= newest or loop.time() > until:
                         return
                     await connection.rollback()
                     await asyncio.sleep(0.02)
