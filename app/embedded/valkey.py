@@ -6,13 +6,15 @@ Eviction is a setting of the whole server: a cache beside the log would push the
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Literal
 
 from app.embedded.binaries import valkey_server
-from app.embedded.server import Server, tethered
+from app.embedded.server import POLL_S, Server, ServerFailed, tethered
 from app.kept import kept, private_directory, write_private
 
 CACHE_BYTES_MAX = 128 * 1024 * 1024
@@ -20,6 +22,9 @@ LOG_MEMORY_SHARE = 0.5
 """Of the machine's memory: a log that is full refuses to write, a log the kernel kills takes all with it."""
 ANSWER_S = 1.0
 REPLY_BYTES = 64
+ORPHAN_S = 10.0
+"""How long a server of a killed `up` may take to put its file in order."""
+PORT_LINE = re.compile(r"^port (\d+)$", re.MULTILINE)
 
 LOG_CONFIG = """\
 appendonly yes
@@ -45,6 +50,7 @@ class Valkey(Server):
         super().__init__(private_directory(directory), port)
         self.name = role
         self._role = role
+        self._config_file = self.directory / "valkey.conf"
         self._password = kept(self.directory / "password")
 
     @property
@@ -52,22 +58,40 @@ class Valkey(Server):
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        config = self.directory / "valkey.conf"
-        # A file, since a command line is for everybody's eyes; relative paths, since the directory may hold spaces.
-        write_private(config, self._config())
-        return tethered([str(valkey_server()), str(config)], at_death=signal.SIGTERM)
+        # A file, since a command line is for everybody's eyes.
+        write_private(self._config_file, self._config())
+        return tethered([str(valkey_server()), str(self._config_file)], at_death=signal.SIGTERM)
+
+    def spawn(self) -> None:
+        self._end_orphan()
+        super().spawn()
 
     def answers(self) -> bool:
+        return self._ask(self.port, "PING").startswith(b"+PONG")  # -LOADING while it reads its file
+
+    def _end_orphan(self) -> None:
+        """End what a killed `up` left on this directory: two servers would write into one append-only file."""
+        found = PORT_LINE.search(self._config_file.read_text()) if self._config_file.exists() else None
+        if not found:
+            return
+        port, until = int(found[1]), time.monotonic() + ORPHAN_S
+        while self._ask(port, "PING"):  # the password is this directory's alone, so it is ours or nobody's
+            self._ask(port, "SHUTDOWN")
+            if time.monotonic() > until:
+                raise ServerFailed(f"another server uses {self.directory} and does not end: see port {port}")
+            time.sleep(POLL_S)
+
+    def _ask(self, port: int, command: str) -> bytes:
+        """The first bytes of the reply; none when nobody answers there, or not to our password."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), ANSWER_S) as connection:
-                connection.settimeout(ANSWER_S)
+            with socket.create_connection(("127.0.0.1", port), ANSWER_S) as connection:
                 connection.sendall(f"AUTH {self._password}\r\n".encode())
                 if not connection.recv(REPLY_BYTES).startswith(b"+OK"):
-                    return False
-                connection.sendall(b"PING\r\n")
-                return connection.recv(REPLY_BYTES).startswith(b"+PONG")  # -LOADING while it reads its file
+                    return b""
+                connection.sendall(f"{command}\r\n".encode())
+                return connection.recv(REPLY_BYTES)
         except OSError:
-            return False
+            return b""
 
     def _config(self) -> str:
         log = self._role == "log"

@@ -61,6 +61,19 @@ async def test_the_log_never_evicts_and_always_fsyncs(log: Valkey) -> None:
         assert await redis.config_get(*wanted) == wanted
 
 
+async def test_a_server_left_on_the_directory_is_ended_before_another_begins(log: Valkey) -> None:
+    async with Redis.from_url(log.url) as redis:
+        await redis.xadd("stream", {"word": "kept"})
+
+    second = Valkey(log.directory, "log")
+    second.start()
+
+    assert log.wait_ended() == 0
+    async with Redis.from_url(second.url) as redis:
+        assert await redis.xlen("stream") == 1
+    second.stop()
+
+
 async def test_the_cache_evicts_and_writes_nothing_to_disk(tmp_path: Path) -> None:
     cache = Valkey(tmp_path / "cache", "cache")
     cache.start()
