@@ -160,6 +160,8 @@ def _whole_choice(index: int, choice: _Choice) -> Json:
     message: Json = {"role": "assistant", "content": None, "refusal": None}
     message.update((name, "".join(pieces)) for name, pieces in choice.texts.items())
     message.update(choice.other)
+    if isinstance(blocks := choice.other.get("thinking_blocks"), list):
+        message["thinking_blocks"] = _joined(blocks)
     if choice.tool_calls:
         message["tool_calls"] = [call for _, call in sorted(choice.tool_calls.items())]
     return {
@@ -168,6 +170,18 @@ def _whole_choice(index: int, choice: _Choice) -> Json:
         "finish_reason": choice.finish_reason or "stop",
         "logprobs": choice.logprobs,
     }
+
+
+def _joined(blocks: list[Any]) -> list[Any]:
+    """Thinking in pieces → whole blocks, each closed by its signature: the form in which a client sends them back."""
+    whole: list[Any] = []
+    for block in blocks:
+        last = whole[-1] if whole else {}
+        if block.get("type") == "thinking" == last.get("type") and "signature" not in last:
+            whole[-1] = {**last, **block, "thinking": last.get("thinking", "") + block.get("thinking", "")}
+        else:
+            whole.append(block)
+    return whole
 
 
 def _merge_function(whole: Json, said: Json, text: list[str]) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any, NoReturn
 
 from handlers.ports import ProviderFailed
 from handlers.rules.failure import FailureKind
+
+_MODELS = ("Usage", "Delta", "StreamingChoices", "ModelResponseStream", "Message", "Choices", "ModelResponse")
 
 _REASON_CHARACTERS_MAX = 300
 
@@ -50,6 +53,7 @@ def litellm() -> Litellm:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines may hold what people wrote
     prompts: Any = importlib.import_module("litellm.litellm_core_utils.prompt_templates.factory")
     prompts.convert_url_to_base64 = _refuse_to_fetch
+    _build(importlib.import_module("litellm.types.utils"))
     transformation = importlib.import_module("litellm.llms.anthropic.chat.transformation")
     handler = importlib.import_module("litellm.llms.anthropic.chat.handler")
     return Litellm(
@@ -59,6 +63,14 @@ def litellm() -> Litellm:
         importlib.import_module("httpx").Response(200),
         transformation.ANTHROPIC_TOOL_NAME_REVERSE_MAP_KEY,
     )
+
+
+def _build(types: Any) -> None:
+    """Its models are built at their first use, with warnings about their own making: do it now, not in a request."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in _MODELS:
+            getattr(types, name).model_rebuild()
 
 
 async def ready() -> Litellm:

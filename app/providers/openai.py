@@ -153,7 +153,10 @@ class PassThrough:
             raise ProviderFailed("garbled" if self._done else "cut", "The provider's stream was empty.", status=200)
         if not (self._done or assembly.finished):
             raise ProviderFailed("cut", "The provider's answer broke off.", status=200)
-        answer = assembly.whole()
+        try:
+            answer = assembly.whole()
+        except (TypeError, AttributeError):
+            raise ProviderFailed("garbled", "The provider's stream is not in its own format.", status=200) from None
         first: dict[str, Any] = answer["choices"][0]
         heard.finish_reason = first["finish_reason"]
         heard.message = orjson.dumps(first["message"])

@@ -139,6 +139,13 @@ async def test_a_stream_of_another_format_is_garbled_and_nothing_of_that_is_pass
     assert (outcome.kind, outcome.frames) == ("garbled", [])
 
 
+async def test_an_answer_that_cannot_be_put_together_is_garbled() -> None:
+    events = [event(chunk({"content": "a", "thinking_blocks": [7]})), event(chunk({}, "stop")), DONE]
+    async with provider(Script(events, content_type=EVENTS)) as fake:
+        outcome = await ask(fake.base_url, question(True))
+    assert (outcome.kind, outcome.heard.answer) == ("garbled", None)
+
+
 async def test_what_came_before_the_nonsense_is_passed_on() -> None:
     good = event(chunk({"content": "a"}))
     async with provider(Script([good + b"data: {\n\n" + good], content_type=EVENTS)) as fake:
