@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -23,7 +24,7 @@ from app.bench.load import Outcome, Plan, in_own_process
 from app.bench.measure import spent, watching
 from app.bench.ratios import add_ratios
 from app.bench.report import Figure, Report
-from app.bench.scale import FULL, QUICK, Scale
+from app.bench.scale import Scale
 from app.bench.targets import TRAFFIC, Helix, Shape, Target
 
 CONNECTIONS: Final = 64
@@ -238,7 +239,7 @@ class Campaign:
         speed = self._scale.backlog / (ended - started)
         self._figure("projection_events_per_s", "projection to Postgres", "events/s").add("helix", speed)
         await self._books.caught_up()
-        if self._scale is FULL:
+        if self._scale.later:
             helix = self._helix.target
             plan = helix.plan(
                 "plain", connections=CONNECTIONS, requests=self._scale.plain["helix"], seconds=self._scale.seconds_max
@@ -248,12 +249,13 @@ class Campaign:
             cost.add("helix", sum(roles.values()) * 1000 / outcome.answered)
 
     async def _replay(self) -> None:
-        events = self._books.events()
-        seconds = await replay.rehearsed("usage", self._helix)
-        self._figure("replay_events_per_s", "replay of usage", "events/s").add("helix", events / seconds)
+        done = await replay.rehearse("usage", self._helix)
+        self._figure("replay_events_per_s", "replay of usage, compared", "events/s").add(
+            "helix", done.entries / done.seconds
+        )
 
 
-async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> Report:
+async def run(scale: Scale, *, peer: str | None, say: Callable[[str], None]) -> Report:
     """Start everything, measure, stop everything.
 
     Raises RuntimeError when a part does not start, `books.Behind` when the projector does not keep up, and
@@ -264,7 +266,6 @@ async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> R
     # As Ctrl-C does: everything that was started is stopped on the way out.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     at, started = report.now(), perf_counter()
-    scale = QUICK if quick else FULL
     with tempfile.TemporaryDirectory(prefix="helix-bench-", ignore_cleanup_errors=True) as directory:
         scratch = Path(directory)
         async with AsyncExitStack() as stack:
@@ -287,7 +288,7 @@ async def run(*, quick: bool, peer: str | None, say: Callable[[str], None]) -> R
     add_ratios(campaign.figures)
     return Report(
         at=at,
-        quick=quick,
+        scale=asdict(scale),
         seconds=perf_counter() - started,
         machine=report.machine(),
         figures=campaign.figures,

@@ -26,11 +26,13 @@ def bench(
     from app.bench import campaign, report
     from app.bench.books import Behind
     from app.bench.peers import PeerFailed
+    from app.bench.scale import FULL, QUICK
 
+    scale = QUICK if quick else FULL
     errors = Console(stderr=True)
     try:
         result = asyncio.run(
-            campaign.run(quick=quick, peer=peer, say=lambda stage: errors.print(f"bench: {stage}", style="dim"))
+            campaign.run(scale, peer=peer, say=lambda stage: errors.print(f"bench: {stage}", style="dim"))
         )
     except (RuntimeError, Behind, PeerFailed) as failed:
         errors.print(f"bench: {failed}", style="red")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from time import perf_counter
+from dataclasses import dataclass
 from typing import Final
+
+import orjson
 
 from app.bench.targets import ROOT, Helix, without_servers
 
@@ -14,12 +16,20 @@ _PATIENCE_S: Final = 120.0
 
 
 class ReplayFailed(RuntimeError):
-    """The command ended with an error; the message holds its last words."""
+    """The command ended with an error, or its rows were not the live ones; the message holds its last words."""
 
 
-async def rehearsed(projection: str, helix: Helix) -> float:
-    """Seconds that `./helix replay … --dry-run` takes, from the first word to the last. Raises ReplayFailed."""
-    started = perf_counter()
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A replay that built all rows, compared them with the live ones and put nothing in place."""
+
+    entries: int
+    seconds: float
+    """As the command itself took it: rebuilding and comparing, without starting Python."""
+
+
+async def rehearse(projection: str, helix: Helix) -> Rehearsal:
+    """`./helix replay … --dry-run` → what it did. Raises ReplayFailed."""
     process = await asyncio.create_subprocess_exec(
         *(str(ROOT / "helix"), "replay", projection, "--dry-run", "--json"),
         stdin=asyncio.subprocess.DEVNULL,
@@ -29,11 +39,13 @@ async def rehearsed(projection: str, helix: Helix) -> float:
     )
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            _, complained = await process.communicate()
+            said, complained = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()
         raise ReplayFailed(f"replay took longer than {_PATIENCE_S:.0f} s") from None
     if process.returncode:
-        raise ReplayFailed(f"replay ended with {process.returncode}: {complained.decode(errors='replace')[-300:]}")
-    return perf_counter() - started
+        words = (said + complained).decode(errors="replace")[-500:]
+        raise ReplayFailed(f"replay ended with {process.returncode}: {words}")
+    document = orjson.loads(said)
+    return Rehearsal(entries=document["entries"], seconds=document["duration_ms"] / 1000)

@@ -81,7 +81,8 @@ class Report:
     """A whole run."""
 
     at: datetime
-    quick: bool
+    scale: dict[str, object]
+    """How much of everything was done."""
     seconds: float
     machine: dict[str, object]
     figures: dict[str, Figure]

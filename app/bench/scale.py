@@ -24,6 +24,8 @@ class Scale:
     copies: int
     backlog: int
     """Events told again for the projection's and the replay's speed."""
+    later: bool
+    """Whether the cost of a request is measured once more behind that backlog: it should not have grown."""
 
 
 FULL: Final = Scale(
@@ -36,6 +38,7 @@ FULL: Final = Scale(
     floor_s=1.0,
     copies=10,
     backlog=20_000,
+    later=True,
 )
 QUICK: Final = Scale(
     rounds=1,
@@ -47,4 +50,5 @@ QUICK: Final = Scale(
     floor_s=0.5,
     copies=4,
     backlog=5_000,
+    later=False,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from app.bench.ratios import add_ratios
 from app.bench.report import Figure, Report, machine, number, tables
+from app.bench.scale import QUICK
 
 
 def figure(key: str, **runs: list[float]) -> Figure:
@@ -21,7 +23,7 @@ def figure(key: str, **runs: list[float]) -> Figure:
 def report(*figures: Figure, failures: dict[str, dict[str, int]] | None = None) -> Report:
     return Report(
         at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        quick=True,
+        scale=asdict(QUICK),
         seconds=1.5,
         machine=machine(),
         figures={each.key: each for each in figures},
