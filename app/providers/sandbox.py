@@ -7,19 +7,7 @@ everything can be seen at work with no account anywhere. It is called over HTTP 
             schema; when the last message is a tool's result, answers with it as text
     faulty  fails as the directives in the last user message say, and otherwise echoes what stands beside them
 
-Directives stand in square brackets, several in one bracket or in several: `[status=429 retry_after=1] [delay_ms=500]`.
-
-    status=N          answer with this HTTP status and an error
-    retry_after=S     send this Retry-After with the status
-    code=WORD         the error's code, such as context_length_exceeded
-    fail_times=N      do `status` (500 where it is not given) only the first N times that this prompt comes, then answer
-    delay_ms=N        wait before the first byte
-    chunk_delay_ms=N  wait before each word of a stream
-    cut_after=N       break the connection after N words
-    silence_after=N   say nothing more after N words, and keep the connection open
-    error_after=N     send an error inside the stream after N words
-    garbage           send what is no JSON
-    no_usage          leave the usage out
+Directives stand in square brackets; `sandbox_faults` lists them.
 
 One token is one word, on both sides; a tool call counts as one.
 """
@@ -40,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from app.providers.sandbox_faults import NO_FAULTS, Faults, Refused, read_directives, refuse
 from app.providers.sandbox_tools import least_value
 
 MODELS = ("echo", "lorem", "tools", "faulty")
@@ -50,82 +39,19 @@ LOREM_WORDS_MAX = 100_000
 CHOICES_MAX = 16
 SILENCE_S = 3_600.0
 """Longer than any client waits."""
-_PROMPTS_REMEMBERED_MAX = 10_000
 
-_LOREM = [
-    "lorem",
-    "ipsum",
-    "dolor",
-    "sit",
-    "amet",
-    "consectetur",
-    "adipiscing",
-    "elit",
-    "sed",
-    "do",
-    "eiusmod",
-    "tempor",
-    "incididunt",
-    "ut",
-    "labore",
-    "et",
-    "dolore",
-    "magna",
-    "aliqua",
-    "ut",
-    "enim",
-    "ad",
-    "minim",
-    "veniam",
-    "quis",
-    "nostrud",
-    "exercitation",
-    "ullamco",
-    "laboris",
-    "nisi",
-    "ut",
-    "aliquip",
-    "ex",
-    "ea",
-    "commodo",
-    "consequat",
-]
+_LOREM_TEXT = (
+    "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna "
+    "aliqua ut enim ad minim veniam quis nostrud exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat"
+)
+_LOREM = _LOREM_TEXT.split()
 
 _WORD = re.compile(r"\s*\S+|\s+$")
-_NUMBERS = frozenset(
-    ["status", "retry_after", "fail_times", "delay_ms", "chunk_delay_ms", "cut_after", "silence_after", "error_after"]
-)
-_FLAGS = frozenset({"garbage", "no_usage"})
-_BRACKET = re.compile(r"\[([a-z_]+(?:=[\w.-]+)?(?:\s+[a-z_]+(?:=[\w.-]+)?)*)\]\s?")
-
 Json = dict[str, Any]
 
 
 class _Broken(Exception):
     """Raised on purpose in the middle of an answer: the server then closes the connection without a proper end."""
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, message: str, code: str | None = None, retry_after: str | None = None) -> None:
-        self.status = status
-        self.message = message
-        self.code = code
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True, slots=True)
-class _Faults:
-    """What `faulty` was told to do."""
-
-    numbers: dict[str, float]
-    flags: frozenset[str]
-    code: str | None
-
-    def number(self, name: str) -> float | None:
-        return self.numbers.get(name)
-
-    def seconds(self, name: str) -> float:
-        return self.numbers.get(name, 0) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +65,7 @@ class _Answer:
     finish_reason: str
     usage: Json
     choices: int
-    faults: _Faults
-
-
-_NO_FAULTS = _Faults({}, frozenset(), None)
+    faults: Faults
 
 
 async def complete(request: Request) -> Response:
@@ -151,7 +74,7 @@ async def complete(request: Request) -> Response:
         asked = _asked(raw)
         answer = _answer(asked, raw, request.app.state.failed)
         await asyncio.sleep(answer.faults.seconds("delay_ms"))
-    except _Refused as refused:
+    except Refused as refused:
         headers = {"retry-after": refused.retry_after} if refused.retry_after else {}
         return _json(_error(refused.message, refused.code), refused.status, headers)
     if asked.get("stream"):
@@ -204,20 +127,20 @@ def _asked(raw: bytes) -> Json:
     try:
         asked = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise _Refused(400, "The body is not JSON.") from None
+        raise Refused(400, "The body is not JSON.") from None
     if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list) or not asked["messages"]:
-        raise _Refused(400, "messages: a list with at least one message is needed.")
+        raise Refused(400, "messages: a list with at least one message is needed.")
     if not all(isinstance(message, dict) for message in asked["messages"]):
-        raise _Refused(400, "messages: each must be an object.")
+        raise Refused(400, "messages: each must be an object.")
     if asked.get("model") not in MODELS:
-        raise _Refused(404, f"The model {asked.get('model')!r} does not exist.", "model_not_found")
+        raise Refused(404, f"The model {asked.get('model')!r} does not exist.", "model_not_found")
     return asked
 
 
 def _answer(asked: Json, raw: bytes, failed: dict[str, int]) -> _Answer:
     model, messages = asked["model"], asked["messages"]
     prompt = next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
-    faults, call, finish_reason = _NO_FAULTS, None, "stop"
+    faults, call, finish_reason = NO_FAULTS, None, "stop"
     if model == "lorem":
         limit = asked.get("max_completion_tokens") or asked.get("max_tokens")
         length = limit if isinstance(limit, int) and limit > 0 else LOREM_WORDS_DEFAULT
@@ -229,8 +152,8 @@ def _answer(asked: Json, raw: bytes, failed: dict[str, int]) -> _Answer:
         finish_reason = "tool_calls" if call else "stop"
     else:
         if model == "faulty":
-            faults, prompt_left = _faults(prompt)
-            _refuse(faults, prompt, failed)
+            faults, prompt_left = read_directives(prompt)
+            refuse(faults, prompt, failed)
             prompt = prompt_left
         words = _WORD.findall(prompt)
     asked_tokens = sum(len(_text(message).split()) for message in messages)
@@ -277,47 +200,6 @@ def _call(asked: Json, messages: list[Json]) -> Json | None:
     name = str(tools[0].get("name"))
     id = hashlib.sha256(f"{name}{arguments}".encode()).hexdigest()[:24]
     return {"id": f"call_{id}", "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def _faults(prompt: str) -> tuple[_Faults, str]:
-    """The directives of a prompt, and what stands beside them. A bracket with an unknown word is ordinary text."""
-    numbers: dict[str, float] = {}
-    flags: set[str] = set()
-    code: str | None = None
-
-    def take(found: re.Match[str]) -> str:
-        nonlocal code
-        words = [word.partition("=") for word in found[1].split()]
-        try:
-            read = {name: float(value) for name, _, value in words if name in _NUMBERS}
-        except ValueError:
-            return found[0]
-        if any(name not in _NUMBERS and name not in _FLAGS and name != "code" for name, _, _ in words):
-            return found[0]
-        numbers.update(read)
-        flags.update(name for name, _, _ in words if name in _FLAGS)
-        code = next((value for name, _, value in words if name == "code"), code)
-        return ""
-
-    left = _BRACKET.sub(take, prompt)
-    return _Faults(numbers, frozenset(flags), code), left
-
-
-def _refuse(faults: _Faults, prompt: str, failed: dict[str, int]) -> None:
-    status, times = faults.number("status"), faults.number("fail_times")
-    if status is None and times is None:
-        return
-    if times is not None:
-        so_far = failed.pop(prompt, 0)
-        if so_far >= times:
-            return
-        if len(failed) >= _PROMPTS_REMEMBERED_MAX:
-            failed.pop(next(iter(failed)))
-        failed[prompt] = so_far + 1
-    after = faults.number("retry_after")
-    raise _Refused(
-        int(status or 500), "The sandbox was asked to fail.", faults.code, None if after is None else f"{after:g}"
-    )
 
 
 def _whole(answer: _Answer) -> Json:

@@ -181,7 +181,10 @@ async def test_faulty_may_be_slow(world: World) -> None:
 
 
 async def test_a_bracket_that_is_no_directive_is_ordinary_text(world: World) -> None:
-    assert content(await ask(world, "faulty", "[note] [status=x] [a=1] text")) == "[note] [status=x] [a=1] text"
+    assert (
+        content(await ask(world, "faulty", "[note] [status=nan] [delay_ms=inf] x"))
+        == "[note] [status=nan] [delay_ms=inf] x"
+    )
 
 
 async def test_several_choices_can_be_asked_for(world: World) -> None:
