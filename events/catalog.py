@@ -6,7 +6,7 @@ under (type, old version), and a golden file under `tests/golden/` that is never
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pydantic_core
@@ -30,7 +30,9 @@ CATALOG: dict[str, type[Message]] = {
 
 Body = dict[str, Any]
 
-UPCASTS: dict[tuple[str, int], Callable[[Body], Body]] = {}
+Upcasts = Mapping[tuple[str, int], Callable[[Body], Body]]
+
+UPCASTS: Upcasts = {}
 """(type, version) → the body one version on. Pure; applied one after the other until the body is of today."""
 
 
@@ -38,24 +40,31 @@ class Unreadable(ValueError):
     """The bytes are no message of ours: not JSON, an unknown type, a version from the future, or a body out of shape."""
 
 
-def read(raw: bytes) -> Envelope:
+def read(raw: bytes, *, catalog: Mapping[str, type[Message]] = CATALOG, upcasts: Upcasts = UPCASTS) -> Envelope:
     """One entry of the log → its envelope, in today's shape.
 
     Raises Unreadable, with the reason; the reason never repeats the body.
     """
     try:
         said = pydantic_core.from_json(raw)
-        kind = CATALOG[said["type"]]
+        kind = catalog[said["type"]]
         version, body = said["version"], said["body"]
         if version > kind.version:
             raise Unreadable(f"{kind.type} of version {version}, this process knows {kind.version}")
         while version < kind.version:
-            body = UPCASTS[kind.type, version](body)
+            body = upcasts[kind.type, version](body)
             version += 1
         said["version"], said["body"] = version, kind.model_validate(body)
         return Envelope.model_validate(said)
     except pydantic_core.ValidationError as refused:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in refused.errors(include_input=False))
-        raise Unreadable(faults) from None
-    except (ValueError, KeyError, TypeError) as refused:
-        raise refused if isinstance(refused, Unreadable) else Unreadable(type(refused).__name__) from None
+        raise Unreadable("; ".join(map(_fault, refused.errors(include_input=False)))) from None
+    except Unreadable:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError) as refused:
+        raise Unreadable(type(refused).__name__) from None
+
+
+def _fault(error: pydantic_core.ErrorDetails) -> str:
+    """Where and what. The name of a field that is none of ours came with the body, so it is left out."""
+    place = error["loc"][:-1] if error["type"] == "extra_forbidden" else error["loc"]
+    return f"{'.'.join(map(str, place))}: {error['type']}"
