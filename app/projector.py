@@ -6,7 +6,6 @@ One rule: any number may run. A projection of a partition is run by the one that
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -24,7 +23,7 @@ from app import outbox, partitions, ready, telemetry
 from app.log import Log
 from app.log.connection import LogRefused
 from app.postgres import engine
-from app.readers import LogSource, Watch, extent
+from app.readers import LogSource, Watch, extent, rest_the_collector
 from app.settings import Settings, settings
 from projections import PROJECTIONS
 from projections.runner import Runner
@@ -59,7 +58,6 @@ async def serve(chosen: Settings) -> None:
                 purpose = f"{partition}-{pace.linger_s:g}s"
                 source = LogSource(stream, await stack.enter_async_context(stream.blocking(purpose)))
                 runners.append(Runner(database, source, tuple(group), partition, watch, outages=OUTAGES))
-        gc.freeze()  # what is loaded by now stays; looking through it again and again took a tenth of the time
         async with asyncio.TaskGroup() as tasks:
             for runner in runners:
                 tasks.create_task(runner.run())
@@ -100,6 +98,7 @@ def run() -> None:
     """The projector process, until SIGTERM. Exits with 1 when it is stuck."""
     chosen = settings()
     telemetry.configure(chosen, "projector")
+    rest_the_collector()
     try:
         uvloop.run(_until_told(chosen))
     except ExceptionGroup as faults:

@@ -76,11 +76,12 @@ def _utc(at: datetime | None) -> datetime | None:
 async def _rebuild(name: str, wish: Wish, *, quiet: bool) -> Result:
     from app.log import Log
     from app.postgres import engine
-    from app.readers import LogSource, extent
+    from app.readers import LogSource, extent, rest_the_collector
     from projections import PROJECTIONS, archive
     from projections.rebuild import rebuild
 
     chosen = settings()
+    rest_the_collector()
     stream = await Log(chosen.log, name="replay", partitions=chosen.helix_partitions).open()
     try:
         async with engine(chosen.database) as database:
