@@ -47,10 +47,8 @@ POLL_MS: Final = 2000
 
 SOCKET_S: Final = 10
 
-LEASE_S: Final = 10.0
-"""An entry that its owner has not renewed for so long is taken over."""
-
-RENEW_S: Final = LEASE_S / 4
+RENEWALS_A_LEASE: Final = 4
+"""A renewal may be late three times before the lease is lost."""
 
 RENEW_BATCH: Final = 200
 """Entries a renewal: one script call stays well below a millisecond of the log server's time."""
@@ -98,11 +96,14 @@ class Job:
 class Worker:
     """All jobs of one process."""
 
-    def __init__(self, log_: Log, ports: Ports, vault_cached: Any, *, consumer: str, concurrency: int) -> None:
+    def __init__(
+        self, log_: Log, ports: Ports, vault_cached: Any, *, consumer: str, concurrency: int, lease_s: float
+    ) -> None:
         self._log = log_
         self._ports = ports
         self._cached = vault_cached
         self._consumer = consumer
+        self._lease_s = lease_s
         self._room = asyncio.Semaphore(concurrency)
         self._jobs: dict[tuple[int, str], Job] = {}
         self._by_request: dict[str, Job] = {}
@@ -179,7 +180,7 @@ class Worker:
             telemetry.UNREADABLE.inc()
             log.error("command_parked", entry=owned.entry, reason=str(unreadable))
             return
-        begun = self._log.begin(owned, worker=self._consumer)
+        begun = self._log.begin(owned)
         begun.add_done_callback(lambda done: _heed(job, done))
         try:
             box = self._cached(owned.account) or await self._box(owned.account, ask.deadline)
@@ -265,7 +266,7 @@ class Worker:
 
     async def _renew_always(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self._lease_s / RENEWALS_A_LEASE)
             with contextlib.suppress(LogGone):  # after an outage the next renewal comes in time, or the lease is lost
                 await self._renew()
 
@@ -289,14 +290,14 @@ class Worker:
 
     async def _reclaim_always(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_S / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
+            await asyncio.sleep(self._lease_s / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
             with contextlib.suppress(LogGone):
                 for partition in range(self._log.partitions):
                     await self._reclaim(partition)
 
     async def _reclaim(self, partition: int, *, own: bool = False) -> None:
         taken, gone = await self._log.reclaim(
-            partition, self._consumer, idle_ms=int(LEASE_S * 1000), most=BATCH, own=own
+            partition, self._consumer, idle_ms=int(self._lease_s * 1000), most=BATCH, own=own
         )
         if gone:
             log.error("commands_missing", partition=partition, count=gone)
@@ -337,7 +338,7 @@ class Worker:
             await asyncio.wait(tasks, timeout=1)
         self._jobs = held
         with contextlib.suppress(LogGone):
-            await self._renew(idle_ms=int(LEASE_S * 1000))
+            await self._renew(idle_ms=int(self._lease_s * 1000))
         if self._control:
             await self._control.close()
         log.info("worker_drained", given_back=len(held))
@@ -347,7 +348,7 @@ def _heed(job: Job, begun: asyncio.Future[Reply]) -> None:
     """What the log server says when a command is taken up: perhaps it was cancelled while it waited."""
     if begun.cancelled() or begun.exception() is not None:
         return  # the next renewal says it again
-    by: bytes = begun.result()
+    by: bytes | None = begun.result()
     if by:
         job.cancel(by.decode())
 
@@ -425,6 +426,7 @@ def application(chosen: Settings) -> FastStream:
                 parts.vault.cached,
                 consumer=consumer,
                 concurrency=chosen.worker_concurrency,
+                lease_s=chosen.helix_lease_s,
             )
             for partition in range(chosen.helix_partitions):
                 subscribe(broker, partition, consumer, worker)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 BLOCK_MS: Final = 2000
 """How long one read waits on the server; short of the connection's own patience."""
+
+TRIM_EVERY: Final = 500
+"""Entries between two trims of a reply stream: each trim is a write that the log server waits for the disk with."""
 
 LOOK_AGAIN_S: Final = 15.0
 """A waiting request that has heard nothing for so long looks into its live stream itself; also the rhythm of pings."""
@@ -104,6 +107,7 @@ class Listener:
         self._web = web
         self._waiting: dict[str, Waiting] = {}
         self._reading: asyncio.Task[None] | None = None
+        self._untrimmed: Counter[str] = Counter()
         self._after = {keys.reply(p, web): "0-0" for p in range(log.partitions)}
 
     async def start(self) -> None:
@@ -153,8 +157,10 @@ class Listener:
                     waiting.hear(heard)
             name, last = key.decode(), entries[-1][0].decode()
             self._after[name] = last
-            # What is read is of no more use; the stream stays as short as the reader is quick.
-            self._log.command("XTRIM", name, "MINID", "~", last).add_done_callback(_trimmed)
+            self._untrimmed[name] += len(entries)
+            if self._untrimmed[name] >= TRIM_EVERY:  # what is read is of no more use
+                self._untrimmed[name] = 0
+                self._log.command("XTRIM", name, "MINID", "~", last).add_done_callback(_trimmed)
 
 
 async def follow(log: Log, account: str, request: str, after: str = "0-0") -> AsyncGenerator[Heard | None, None]:

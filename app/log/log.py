@@ -39,7 +39,7 @@ REPLY_S: Final = 120
 
 _SCRIPTS: Final = {
     name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
-    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel", "park")
+    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel", "park", "stand")
 }
 _DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
 
@@ -247,7 +247,8 @@ class Log:
 
     async def standing(self, account: str, request: str) -> Standing | None:
         """What is known of an account's request; None when it is unknown, another's, or ended over an hour ago."""
-        flat = await self._connection("HGETALL", keys.request(self.partition_of(account), request))
+        p = self.partition_of(account)
+        flat = await self._script("stand", (keys.request(p, request), keys.commands(p)), keys.COMPLETIONS)
         known = {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
         if known.get("account") != account:
             return None
@@ -268,15 +269,19 @@ class Log:
 
     # The worker.
 
-    def begin(self, owned: Owned, *, worker: str) -> asyncio.Future[Reply]:
-        """Mark a command as taken up → who has cancelled it meanwhile, as bytes, empty when nobody has."""
+    def begin(self, owned: Owned) -> asyncio.Future[Reply]:
+        """A command is taken up → who has cancelled it meanwhile, as bytes; nothing when nobody has.
+
+        The first attempt only reads: a write would cost every request one more fsync of the log.
+        """
         p = owned.partition
+        if owned.attempt == 1:
+            return self._connection("HGET", keys.request(p, owned.request), "cancel")
         return self._script(
             "begin",
             (keys.request(p, owned.request), keys.live(p, owned.request), keys.reply(p, owned.reply_to or "")),
             owned.request,
             owned.attempt,
-            worker,
             RUNNING_S,
             "1" if owned.reply_to else "",
         )
