@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     helix_partitions: int = Field(default=1, ge=1, le=1024)
     helix_process_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     """Stable over a restart of the same process: the consumer's name on the log."""
+    helix_lease_s: float = Field(default=10.0, ge=1, le=600)
+    """A command that its worker has not renewed for so long is taken over by another; the same in every worker."""
     helix_allow_unsafe_log: bool = False
     """Serve although the log may evict or does not fsync: acknowledged requests can be lost."""
     helix_log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
