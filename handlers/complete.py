@@ -109,10 +109,10 @@ async def _ask_around(run: _Run, listener: Listener) -> ProviderFailed | None:
     if not offers:
         return ProviderFailed("not_found", f"Nobody offers the model {run.ask.model!r}.")
     while True:
-        run.offer = offers[0]
         seconds_left = (run.ask.deadline - run.ports.clock()).total_seconds()
         if seconds_left <= 0:
             return ProviderFailed("timeout", "The request's deadline passed before a provider could answer.")
+        run.offer = offers[0]
         run.heard = heard = Transcript(listener.say)
         listener.asked(run.offer, len(run.attempts) + 1)
         run.started, run.began = time.monotonic(), run.ports.clock()
