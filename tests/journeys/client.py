@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -81,7 +82,8 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer while it comes; leaving early closes the connection. `a_b` in a header's name stands for `a-b`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        data = raw if raw is None else io.BytesIO(raw)  # aiohttp warns of large bodies in one piece
         if body is not None:
             named.setdefault("content-type", "application/json")
         async with self._session.request(method, path, data=data, headers=self._headers | named) as answer:
