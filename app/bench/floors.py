@@ -29,6 +29,9 @@ _PIPELINE: Final = 100
 _ROWS: Final = 5000
 """Rows in one COPY."""
 
+_KEPT: Final = 5000
+"""Entries before the stream is begun anew, lest the floor be seen in the memory of the log."""
+
 _KEY: Final = "helix-bench:floor"
 
 _ANSWER: Final = b'{"choices":[{"message":{"role":"assistant","content":"' + b"lorem " * 16 + b'"}}]}'
@@ -86,12 +89,15 @@ def xadds_per_second(url: str, *, together: int, seconds: float) -> float:
     try:
         one: Command = ("XADD", _KEY, "*", "__data__", b"x" * _ENTRY_BYTES)
         commands = [one] * together
+        remove: list[Command] = [("UNLINK", _KEY)]
         log.ask(commands)
         started, written = perf_counter(), 0
         while (took_s := perf_counter() - started) < seconds:
             log.ask(commands)
             written += together
-        log.ask([("UNLINK", _KEY)])
+            if written % _KEPT == 0:
+                log.ask(remove)
+        log.ask(remove)
         return written / took_s
     finally:
         log.close()

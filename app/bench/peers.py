@@ -16,7 +16,7 @@ from typing import Final
 
 from app.bench.load import Load
 from app.bench.measure import Processes
-from app.bench.targets import TRAFFIC, Target, running
+from app.bench.targets import TRAFFIC, Target, last_words, running
 from app.embedded.server import free_port
 
 LITELLM: Final = "litellm[proxy]==1.106.2"
@@ -30,7 +30,7 @@ _ANSWER_S: Final = 120.0
 
 
 class PeerFailed(Exception):
-    """The peer could not be installed or did not answer; the message says where its words are."""
+    """The peer could not be installed or did not answer; the message ends with its last words."""
 
 
 def cache_directory() -> Path:
@@ -55,7 +55,7 @@ async def _install(environment: Path, log: Path) -> None:
             except TimeoutError:
                 raise PeerFailed(f"installing {LITELLM} took longer than {_INSTALL_S:.0f} s") from None
         if code:
-            raise PeerFailed(f"installing {LITELLM} ended with {code}; see {log}")
+            raise PeerFailed(f"installing {LITELLM} ended with {code}: {last_words(log)}")
     whole.touch()
 
 
@@ -122,5 +122,5 @@ async def _wait(target: Target, process: asyncio.subprocess.Process, log: Path) 
                     return
                 await asyncio.sleep(0.5)
     except TimeoutError:
-        raise PeerFailed(f"{target.name} did not answer within {_ANSWER_S:.0f} s; see {log}") from None
-    raise PeerFailed(f"{target.name} ended with {process.returncode}; see {log}")
+        raise PeerFailed(f"{target.name} did not answer within {_ANSWER_S:.0f} s: {last_words(log)}") from None
+    raise PeerFailed(f"{target.name} ended with {process.returncode}: {last_words(log)}")

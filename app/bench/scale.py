@@ -19,7 +19,7 @@ class Scale:
     """The limit in time of one closed loop."""
     paced_s: float
     streams: tuple[int, ...]
-    """How many at once, rising; the first that is not held ends it."""
+    """How many at once, rising; the first that fails ends it."""
     floor_s: float
     copies: int
     backlog: int
@@ -34,7 +34,7 @@ FULL: Final = Scale(
     bursts={"direct": 6_000, "helix": 600, "litellm": 60},
     seconds_max=15.0,
     paced_s=5.0,
-    streams=(100, 200, 400, 700, 1000, 1200, 1500),
+    streams=(100, 200, 400, 700, 1200),
     floor_s=1.0,
     copies=10,
     backlog=20_000,

@@ -53,6 +53,9 @@ _START_S: Final = 120.0
 _STOP_S: Final = 40.0
 """The longest a target may take to drain."""
 
+_LAST_WORDS: Final = 1500
+"""Characters of a child's output that are shown when it fails."""
+
 _QUESTION: Final = "Say what you always say, as often as your name tells you, and nothing else, please."
 
 
@@ -120,7 +123,12 @@ class Helix:
     data: Path
 
 
-async def _answers(port: int, process: asyncio.subprocess.Process, name: str) -> None:
+def last_words(log: Path) -> str:
+    """The end of what a child said; its file goes away with the run."""
+    return log.read_text(errors="replace")[-_LAST_WORDS:].strip() or "it said nothing"
+
+
+async def _answers(port: int, process: asyncio.subprocess.Process, name: str, log: Path) -> None:
     """Return when something listens on the port. Raises RuntimeError when the process ends or the time is over."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_START_S):
@@ -132,8 +140,8 @@ async def _answers(port: int, process: asyncio.subprocess.Process, name: str) ->
                 else:
                     writer.close()
                     return
-            raise RuntimeError(f"{name} ended with {process.returncode}")
-    raise RuntimeError(f"{name} did not answer within {_START_S:.0f} s")
+            raise RuntimeError(f"{name} ended with {process.returncode}: {last_words(log)}")
+    raise RuntimeError(f"{name} did not answer within {_START_S:.0f} s: {last_words(log)}")
 
 
 @asynccontextmanager
@@ -170,7 +178,7 @@ async def mock_provider(scratch: Path) -> AsyncIterator[Target]:
     port = free_port()
     command = (sys.executable, "-m", "app.bench.mock_provider", "--port", str(port))
     async with running("mock provider", *command, log=scratch / "mock.log") as process:
-        await _answers(port, process, "the mock provider")
+        await _answers(port, process, "the mock provider", scratch / "mock.log")
         yield Target("direct", "127.0.0.1", port)
 
 
@@ -183,7 +191,7 @@ async def echo(scratch: Path) -> AsyncIterator[Target]:
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
     )
     async with running("echo", *command, log=scratch / "echo.log") as process:
-        await _answers(port, process, "the echo")
+        await _answers(port, process, "the echo", scratch / "echo.log")
         yield Target("echo", "127.0.0.1", port, processes=Processes(process.pid, {}))
 
 
@@ -235,9 +243,10 @@ async def helix(scratch: Path, mock_port: int) -> AsyncIterator[Helix]:
             async with asyncio.timeout(_START_S):
                 line = await process.stdout.readline()
         except TimeoutError:
-            raise RuntimeError(f"helix was not ready within {_START_S:.0f} s; see {scratch / 'helix.log'}") from None
+            why = f"helix was not ready within {_START_S:.0f} s: {last_words(scratch / 'helix.log')}"
+            raise RuntimeError(why) from None
         if not line:
-            raise RuntimeError(f"helix ended before it was ready; see {scratch / 'helix.log'}")
+            raise RuntimeError(f"helix ended before it was ready: {last_words(scratch / 'helix.log')}")
         ready: Ready = orjson.loads(line)
         url = urlsplit(ready["base_url"])
         processes = Processes(process.pid, ready["pids"])
