@@ -68,9 +68,9 @@ def question(words: str, model: str = "sandbox/echo", **more: object) -> dict[st
 class Client:
     """One account's way in."""
 
-    def __init__(self, session: aiohttp.ClientSession, key: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, key: str | None) -> None:
         self._session = session
-        self._headers = {"authorization": f"Bearer {key}"}
+        self._headers = {} if key is None else {"authorization": f"Bearer {key}"}
 
     async def send(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         async with self.sending(method, path, body, **headers) as answer:
@@ -120,7 +120,7 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(base_url: str, key: str) -> AsyncIterator[Client]:
+async def client_of(base_url: str, key: str | None) -> AsyncIterator[Client]:
     """A client whose every request may have a connection of its own."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=TOTAL_S)
