@@ -1,7 +1,8 @@
 """The second copy of the log: every entry as it stands there, in compressed batches that can be checked.
 
 One rule: a batch is written in the transaction that moves the checkpoint, so batches of a partition follow one
-another without a gap or an overlap, and nothing may be trimmed from the log above the last of them.
+another without a gap or an overlap, and nothing may be trimmed from the log above the last of them. Each names the
+entry it follows, under its digest, so that a batch that was taken away later is missed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from projections import tables
+from projections import checkpoints, tables
 from projections.projection import BEGINNING, Pace, Projection, Seen, order
 
 _LEVEL: Final = 1
@@ -36,16 +37,16 @@ class Damaged(Exception):
     """A batch of the archive is not what was written; it names the batch."""
 
 
-def pack(entries: Sequence[tuple[str, bytes]]) -> bytes:
-    """(entry id, raw envelope) → one block: each id and each envelope behind its length, big endian, compressed."""
+def pack(behind: str, entries: Sequence[tuple[str, bytes]]) -> bytes:
+    """The entry that the batch follows, then (entry id, raw envelope) …, each part behind its length, big endian: as
+    one compressed block."""
     parts: list[bytes] = []
-    for entry_id, raw in entries:
-        for part in (entry_id.encode(), raw):
-            parts += (len(part).to_bytes(_LENGTH, "big"), part)
+    for part in (behind.encode(), *(part for entry_id, raw in entries for part in (entry_id.encode(), raw))):
+        parts += (len(part).to_bytes(_LENGTH, "big"), part)
     return zlib.compress(b"".join(parts), _LEVEL)
 
 
-def unpack(block: bytes) -> Iterator[tuple[str, bytes]]:
+def unpack(block: bytes) -> tuple[str, Iterator[tuple[str, bytes]]]:
     """What `pack` was given. Raises Damaged."""
     try:
         rest = memoryview(zlib.decompress(block))
@@ -57,13 +58,19 @@ def unpack(block: bytes) -> Iterator[tuple[str, bytes]]:
         length = int.from_bytes(rest[at : at + _LENGTH], "big")
         at += _LENGTH + length
         parts.append(bytes(rest[at - length : at]))
-    for entry_id, raw in zip(parts[::2], parts[1::2], strict=True):
-        yield entry_id.decode(), raw
+    if len(parts) % 2 == 0:
+        raise Damaged("cut off")
+    entries = ((entry_id.decode(), raw) for entry_id, raw in zip(parts[1::2], parts[2::2], strict=True))
+    return parts[0].decode(), entries
 
 
 async def apply(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
-    block = pack([(seen.entry_id, seen.raw) for seen in batch])
+    behind = await last_id(connection, batch[0].partition)
+    batch = [seen for seen in batch if order(seen.entry_id) > order(behind)]
+    if not batch:
+        return  # a checkpoint that was set back
     first, last = batch[0], batch[-1]
+    block = pack(behind, [(seen.entry_id, seen.raw) for seen in batch])
     created_at = datetime.fromtimestamp(order(first.entry_id)[0] / 1000, UTC)
     digest = hashlib.sha256(block).digest()
     await connection.exec_driver_sql(
@@ -100,7 +107,7 @@ async def entries(connection: AsyncConnection, partition: int, after: str) -> As
     async for batch in _batches(connection, partition, after):
         if hashlib.sha256(batch.payload).digest() != batch.sha256:
             raise Damaged(f"batch {batch.first_id} of partition {partition}")
-        yield [entry for entry in unpack(batch.payload) if order(entry[0]) > order(after)]
+        yield [entry for entry in unpack(batch.payload)[1] if order(entry[0]) > order(after)]
 
 
 async def last_id(connection: AsyncConnection, partition: int) -> str:
@@ -121,11 +128,15 @@ async def size(connection: AsyncConnection) -> int:
 
 
 async def verify(connection: AsyncConnection, partition: int) -> AsyncIterator[Kept]:
-    """Every batch of a partition, oldest first, checked against its digest and its own claims."""
+    """Every batch of a partition, oldest first, checked against its digest, its own claims and the batch before; at
+    last whether the archive reaches to where it stands."""
     behind = BEGINNING
     async for batch in _batches(connection, partition, BEGINNING):
         yield Kept(partition, batch.first_id, batch.last_id, batch.events, _fault(batch, behind))
         behind = batch.last_id
+    stands = (await checkpoints.of(connection, "public", ARCHIVE.name, partition + 1, locked=False)).get(partition)
+    if stands is not None and order(stands) != order(behind):
+        yield Kept(partition, behind, stands, 0, f"the archive stands at {stands} and ends at {behind}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +151,15 @@ class _Batch:
 
 def _fault(batch: _Batch, behind: str) -> str | None:
     if hashlib.sha256(batch.payload).digest() != batch.sha256:
-        return "digest"
-    ids = [entry_id for entry_id, _ in unpack(batch.payload)]
+        return "its digest does not fit"
+    follows, entries = unpack(batch.payload)
+    ids = [entry_id for entry_id, _ in entries]
     if (len(ids), ids[0], ids[-1]) != (batch.events, batch.first_id, batch.last_id):
-        return "count"
+        return "its entries are not those it names"
+    if follows != behind:
+        return f"entries between {behind} and {follows} are missing"
     orders = [order(entry_id) for entry_id in (behind, *ids)]
-    return None if all(one < other for one, other in pairwise(orders)) else "order"
+    return None if all(one < other for one, other in pairwise(orders)) else "its entries are out of order"
 
 
 async def _batches(connection: AsyncConnection, partition: int, after: str) -> AsyncIterator[_Batch]:

@@ -156,20 +156,31 @@ class _Rebuild:
             return False  # nobody knows when it was; the live tables have passed it by as well
 
     async def _batches(self, partition: int, target: str | None) -> AsyncIterator[list[Seen]]:
-        """What lies behind the shadow's place, first from the archive, then from the log."""
-        async for entries in archive.entries(self._reading, partition, self._stands[partition]):
-            if batch := _up_to(target, partition, entries):
+        """What lies behind the shadow's place, first from the archive, then from the log.
+
+        The log may be trimmed meanwhile, and says nothing when it is read behind an entry that is gone: so each read is
+        used only when nothing behind its beginning has gone by then. Otherwise the archive has it by now.
+        """
+        while True:
+            async for entries in archive.entries(self._reading, partition, self._stands[partition]):
+                if batch := _up_to(target, partition, entries):
+                    yield batch
+            while target is None or order(self._stands[partition]) < order(target):
+                stands = self._stands[partition]
+                entries = await self._source.read(partition, stands, count=_BATCH, block_ms=None)
+                trimmed_to = await self._source.trimmed_to(partition)
+                if order(trimmed_to) > order(stands):
+                    if order(await archive.last_id(self._reading, partition)) > order(stands):
+                        break
+                    raise CannotRebuild(
+                        f"entries up to {trimmed_to} are in the log no more, the archive ends at {stands}"
+                    )
+                batch = _up_to(target, partition, entries)
+                if not batch:
+                    return
                 yield batch
-        trimmed_to = await self._source.trimmed_to(partition)
-        stands = self._stands[partition]
-        if order(trimmed_to) > order(stands) and (target is None or order(stands) < order(target)):
-            raise CannotRebuild(f"entries up to {trimmed_to} are in the log no more, the archive ends at {stands}")
-        while target is None or order(self._stands[partition]) < order(target):
-            entries = await self._source.read(partition, self._stands[partition], count=_BATCH, block_ms=None)
-            batch = _up_to(target, partition, entries)
-            if not batch:
+            else:
                 return
-            yield batch
 
     async def _compare(self) -> tuple[Difference, ...]:
         """One snapshot, in which the live rows stand at their checkpoint, and the shadow brought to the same place."""

@@ -154,5 +154,5 @@ def _tell_check(batches: list[Kept], faults: list[Kept], as_json: bool) -> None:
         typer.echo(json.dumps({"projection": "archive", "equal": not faults} | found))
         return
     for fault in faults:
-        typer.echo(f"partition {fault.partition}, {fault.first_id} to {fault.last_id}: {fault.fault} is wrong")
+        typer.echo(f"partition {fault.partition}, {fault.first_id} to {fault.last_id}: {fault.fault}")
     typer.echo(f"{len(batches)} batches with {events} entries, {len(faults)} at fault")

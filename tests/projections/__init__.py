@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -114,7 +115,8 @@ class MemoryLog:
         if not found and block_ms is not None:
             self._more.clear()
             try:
-                await asyncio.wait_for(self._more.wait(), min(block_ms, 100) / 1000)
+                async with asyncio.timeout(min(block_ms, 100) / 1000):
+                    await self._more.wait()
             except TimeoutError:
                 return []
             found = self._behind(partition, after)
@@ -124,7 +126,8 @@ class MemoryLog:
         return self.trimmed.get(partition, BEGINNING)
 
     def _behind(self, partition: int, after: str) -> list[tuple[str, bytes]]:
-        return [entry for entry in self.entries.get(partition, []) if order(entry[0]) > order(after)]
+        entries = self.entries.get(partition, [])
+        return entries[bisect_right(entries, order(after), key=lambda entry: order(entry[0])) :]
 
 
 class Notes:
