@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "log": "app.cli.log:log",
     "parked": "app.cli.log:parked",
     "doctor": "app.cli.doctor:doctor",
+    "faults": "app.cli.faults:faults",
 }
 """Word → `module:name` of a function (a command) or a typer application (commands of its own)."""
 

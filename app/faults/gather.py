@@ -1,0 +1,172 @@
+"""Read what a Helix has written down, after the drain. One rule: it only reads, and reads what an outsider may see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from app.bench.targets import without_servers
+from app.faults.evidence import Evidence, Letter, Live, Rebuilt, Row, Terminal
+from app.log import Log, LogGone, keys
+from app.log.connection import LogRefused
+from app.log.parked import letters
+from app.up.directory import ROOT, Facts
+from events.catalog import read
+from events.completions import CompletionEnded
+
+DRAIN_S: Final = 120.0
+"""How long what was accepted may take to end, and to be remembered, once nobody asks or breaks anything."""
+
+PAGE: Final = 1000
+NANO: Final = 10**9
+PARTITION: Final = 0
+"""A campaign runs on one partition."""
+
+REBUILT: Final = ("requests", "usage", "conversations")
+_LOOK_S: Final = 0.1
+
+
+async def gather(facts: Facts, data: Path, asked: Mapping[str, int], *, rebuild: bool = True) -> Evidence:
+    """Wait for the drain, then read everything. A control run need not `rebuild`: it fails elsewhere."""
+    log = await _opened(facts["redis_url"])
+    database: Any = await asyncpg.connect(facts["database_url"])
+    try:
+        drained = await _drained(log, database)
+        commands, pending, places = await _left(log)
+        terminals = await _terminals(log)
+        live = [await _live(log, end) for end in terminals]
+        return Evidence(
+            drained=drained,
+            commands_left=commands,
+            pending_left=pending,
+            open_left=places,
+            terminals=tuple(terminals),
+            usage=await _rows(database, "SELECT event_id, request_id, user_id, cost_usd FROM usage"),
+            requests=await _rows(database, "SELECT event_id, id AS request_id, user_id, cost_usd FROM requests"),
+            live=tuple(live),
+            parked=tuple(Letter(request=one.request, why=one.why) for one in await letters(log)),
+            rebuilt=tuple([await _rebuild(name, data) for name in REBUILT if rebuild]),
+            asked=dict(asked),
+        )
+    finally:
+        await database.close()
+        await log.close()
+
+
+async def _opened(url: str) -> Log:
+    until = time.monotonic() + DRAIN_S
+    while True:
+        try:
+            return await Log(url, name="faults").open()
+        except LogGone:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _drained(log: Log, database: Any) -> bool:
+    """Whether nothing is left to do, and the projections have read to the end, before the time is over."""
+    until = time.monotonic() + DRAIN_S
+    while time.monotonic() < until:
+        try:
+            commands, pending, _ = await _left(log)
+            if not commands and not pending and await _caught_up(log, database):
+                return True
+        except LogGone:
+            pass  # it is just coming back
+        await asyncio.sleep(_LOOK_S)
+    return False
+
+
+async def _left(log: Log) -> tuple[int, int, int]:
+    """Commands, those of them in somebody's hands, places held by accounts."""
+    commands = await log.command("XLEN", keys.commands(PARTITION))
+    try:
+        pending = (await log.command("XPENDING", keys.commands(PARTITION), keys.COMPLETIONS))[0]
+    except LogRefused:  # a control run may have lost the group itself
+        pending = 0
+    sets = await log.command("KEYS", keys.open_requests(PARTITION, "*"))
+    places = sum([await log.command("ZCARD", one) for one in sets])
+    return commands, pending, places
+
+
+async def _caught_up(log: Log, database: Any) -> bool:
+    newest = _order(await log.last_event_id(PARTITION))
+    # The archive lingers on purpose: it takes whole batches.
+    rows = await database.fetch("SELECT entry_id FROM checkpoints WHERE projection <> 'archive'")
+    return bool(rows) and all(_order(row["entry_id"]) >= newest for row in rows)
+
+
+async def _terminals(log: Log) -> list[Terminal]:
+    found, after = [], "0-0"
+    while entries := await log.read_events(PARTITION, after, count=PAGE):
+        after = entries[-1][0]
+        for entry, raw in entries:
+            said = read(raw)
+            body = said.body
+            if isinstance(body, CompletionEnded):
+                found.append(
+                    Terminal(
+                        entry=entry,
+                        event=said.id,
+                        request=said.subject,
+                        account=said.account,
+                        outcome=body.outcome,
+                        why=getattr(body, "why", None),
+                        billable=body.billable,
+                        cost_nanousd=body.cost_nanousd,
+                        calls=len(body.attempts),
+                    )
+                )
+    return found
+
+
+async def _live(log: Log, end: Terminal) -> Live:
+    frames = await log.frames(end.account, end.request, "0-0")
+    return Live(
+        request=end.request,
+        attempts=tuple(sorted({frame.attempt for frame in frames})),
+        ends=tuple(frame.attempt for frame in frames if frame.kind == "e"),
+    )
+
+
+async def _rows(database: Any, query: str) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            event=str(row["event_id"]),
+            request=row["request_id"],
+            account=str(row["user_id"]),
+            cost_nanousd=int(Decimal(row["cost_usd"]) * NANO),
+        )
+        for row in await database.fetch(query)
+    )
+
+
+async def _rebuild(projection: str, data: Path) -> Rebuilt:
+    """`helix replay … --dry-run`, as an operator would ask."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.cli", "replay", projection, "--dry-run", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**without_servers(os.environ), "HELIX_DATA": str(data)},
+    )
+    said, complaint = await process.communicate()
+    if process.returncode not in (0, 1) or not said:
+        return Rebuilt(projection=projection, equal=False, note=f"replay failed: {complaint.decode()[-500:]}")
+    document = json.loads(said)
+    return Rebuilt(projection=projection, equal=bool(document["equal"]), note=json.dumps(document)[:1000])
+
+
+def _order(entry: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence or 0)
