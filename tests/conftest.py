@@ -59,9 +59,23 @@ def run_apart(work: Coroutine[object, object, Returned]) -> Returned:
         return pool.submit(lambda: asyncio.run(work)).result()
 
 
+def _made_directory() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="helix-tests-"))
+    directory.chmod(0o711)  # for a Postgres that must run as `nobody`: root, where user namespaces are forbidden
+    return directory
+
+
+@pytest.fixture(scope="module")
+def reachable_path() -> Iterator[Path]:
+    """A directory for the data of a whole Helix, which `tmp_path` cannot hold for root everywhere: it is closed."""
+    directory = _made_directory()
+    yield directory
+    shutil.rmtree(directory)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    directory = Path(tempfile.mkdtemp(prefix="helix-tests-"))
+    directory = _made_directory()
     server = Postgres(directory / "postgres", config=NOT_DURABLE)
     server.start()
     yield server
@@ -71,7 +85,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def log_server() -> Iterator[Valkey]:
-    directory = Path(tempfile.mkdtemp(prefix="helix-tests-"))
+    directory = _made_directory()
     server = Valkey(directory / "log", "log")
     server.start()
     yield server
@@ -81,7 +95,7 @@ def log_server() -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def cache_server() -> Iterator[Valkey]:
-    directory = Path(tempfile.mkdtemp(prefix="helix-tests-"))
+    directory = _made_directory()
     server = Valkey(directory / "cache", "cache")
     server.start()
     yield server

@@ -59,7 +59,7 @@ class Postgres(Server):
         self._config = {**CONFIG, **(config or {})}
         self._data = self.directory / "data"
         self._password = kept(self.directory / "password")
-        self._identity = identity or _identity()
+        self._identity = identity or identity_of_postgres()
         self._bin = postgres_bin()
         if self._identity == "nobody":
             self._bin = open_to_nobody(self.directory, self._bin)
@@ -114,7 +114,8 @@ class Postgres(Server):
         return tethered([str(self._bin / program), *words], at_death=signal.SIGINT, identity=self._identity)
 
 
-def _identity() -> Identity:
+def identity_of_postgres() -> Identity:
+    """As whom it can run when we start it."""
     if os.geteuid() != 0:
         return "same"
     probe = tethered(["/bin/true"], at_death=signal.SIGINT, identity="namespace")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from app.up.directory import ROOT, Facts
 
+SAID_CHARACTERS = 3000
+"""Of the standard error shown when there is no ready line."""
 END_S = 60
 """Everything has its own deadline below this."""
 
@@ -33,10 +35,13 @@ def begin(data: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def ready(up: subprocess.Popen[str]) -> Facts:
-    """The ready line; what `up` said instead is in its standard error's file."""
+    """The ready line; fails with what `up` said instead."""
     assert up.stdout
     line = up.stdout.readline()
-    assert line, f"up ended with {up.wait(END_S)} and no ready line"
+    if not line:
+        assert isinstance(up.args, list)
+        data = up.args[up.args.index("--data") + 1]
+        raise AssertionError(f"up ended with {up.wait(END_S)}: {Path(f'{data}.stderr').read_text()[-SAID_CHARACTERS:]}")
     facts: Facts = json.loads(line)
     return facts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,8 +20,8 @@ from tests.up.running import END_S, alive, begin, echo, end, pids, ready, runnin
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "été data"
+def data(reachable_path: Path) -> Path:
+    return reachable_path / f"été {secrets.token_hex(4)}"
 
 
 def published(data: Path) -> Facts | None:
@@ -88,8 +89,8 @@ def answered(facts: Facts) -> bool:
 
 
 @pytest.fixture(scope="module")
-def shared_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Facts]]:
-    data = tmp_path_factory.mktemp("up") / "data"
+def shared_up(reachable_path: Path) -> Iterator[tuple[Path, Facts]]:
+    data = reachable_path / "shared data"
     with running(data) as (_, facts):
         yield data, facts
 
