@@ -19,31 +19,31 @@ def web(
 ) -> None:
     """The web process: takes requests and answers them."""
     chosen = settings()
-    from app import main
+    from app.main import run
 
-    main.run(chosen.helix_host if host is None else host, chosen.port if port is None else port)
+    run(chosen.helix_host if host is None else host, chosen.port if port is None else port)
 
 
 def worker(as_json: AsJson = False) -> None:
     """A worker process: calls the providers and ends each request once."""
     settings()
-    from app import worker as process
+    from app.worker import run
 
-    process.run()
+    run()
 
 
 def projector(as_json: AsJson = False) -> None:
     """The projector process: reads the log into Postgres."""
     settings()
-    from app import projector as process
+    from app.projector import run
 
-    process.run()
+    run()
 
 
 def migrate(as_json: AsJson = False) -> None:
     """Bring the database to today's schema and declare the log's streams and groups."""
     settings()
-    from app import migrate as process
+    from app.migrate import run
 
-    process.run()
+    run()
     typer.echo(json.dumps({"migrated": True}) if as_json else "The database and the log are at today's schema.")
