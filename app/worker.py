@@ -13,6 +13,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, cast
 
 import orjson
@@ -20,13 +21,16 @@ import structlog
 from faststream import AckPolicy, FastStream
 from faststream.redis import RedisBroker, StreamSub
 from faststream.redis.message import FAKE_CONSUMER, BatchStreamMessage, RedisBatchStreamMessage
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
 from app import ready, telemetry
 from app.database import Unavailable
 from app.ids import new_id
 from app.live.speak import Speaker, Voice
 from app.log import Connection, Log, LogGone, keys
-from app.log.connection import Reply
+from app.log.connection import LogRefused, Reply
 from app.log.log import Owned
 from app.settings import Settings, settings
 from app.vault import Erased, VaultRefused
@@ -46,6 +50,10 @@ POLL_MS: Final = 2000
 """How long FastStream's read waits on the server; below the socket's timeout or it would raise instead."""
 
 SOCKET_S: Final = 10
+
+RETRY_S: Final = 0.2
+"""Between two tries to read while the log is away. Left to itself FastStream pauses five seconds after each failure, and
+with a server that is read-only for a moment it does not pause at all."""
 
 RENEWALS_A_LEASE: Final = 4
 """A renewal may be late three times before the lease is lost."""
@@ -69,7 +77,7 @@ PAUSE_S: Final = 0.5
 class Job:
     """One command in this worker's hands."""
 
-    __slots__ = ("asking", "owned", "raw", "stop", "task")
+    __slots__ = ("abandoned", "asking", "ending", "owned", "raw", "stop", "task")
 
     def __init__(self, owned: Owned, raw: bytes) -> None:
         self.owned = owned
@@ -77,19 +85,23 @@ class Job:
         self.stop = Stop()
         self.asking = False
         """Providers are being asked: only then does a cancellation interrupt."""
+        self.ending = False
+        """The log server is being told the end: from now on it alone says whether the command was still ours."""
+        self.abandoned = False
         self.task: asyncio.Task[None] | None = None
 
     def cancel(self, by: str) -> None:
         """The client does not want it any more."""
-        if self.stop.by is None:
+        if self.stop.by is None and not self.abandoned:
             self.stop.by = "disconnect" if by == "disconnect" else "client"
             if self.asking and self.task:
                 self.task.cancel()
 
     def abandon(self) -> None:
-        """Another worker has it, or this process stops: leave it without a word."""
+        """Another worker has it, or this process stops: leave it without a word, or never begin it."""
+        self.abandoned = True
+        self.stop.by = None
         if self.task:
-            self.stop.by = None
             self.task.cancel()
 
 
@@ -118,12 +130,10 @@ class Worker:
             self._log.url, name=f"{self._consumer}-control", on_connect=self._subscribe, on_push=self._told
         )
         await self._control.open()
+        self._keepers = [asyncio.create_task(self._renew_always(), name="renew")]
         for partition in range(self._log.partitions):
             await self._reclaim(partition, own=True)
-        self._keepers = [
-            asyncio.create_task(self._renew_always(), name="renew"),
-            asyncio.create_task(self._reclaim_always(), name="reclaim"),
-        ]
+        self._keepers.append(asyncio.create_task(self._reclaim_always(), name="reclaim"))
 
     async def take(self, partition: int, entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]) -> None:
         """Hold the entries, and start each as soon as there is room. Returns when all have been started: until then
@@ -131,11 +141,15 @@ class Worker:
         jobs = [self._hold(partition, entry, attempt, words) for entry, attempt, words in entries]
         for job in jobs:
             await self._room.acquire()
-            if self._draining:
+            if self._draining or job.abandoned:
                 self._room.release()
-                return  # held, not begun: given back with the others
+                self._let_go(job)
+                continue
             job.task = asyncio.create_task(self._run(job), name=job.owned.request)
+            job.task.add_done_callback(partial(self._ended, job))
             telemetry.CALLS_IN_FLIGHT.inc()
+        if self._draining:
+            await self._give_back([job for job in jobs if job.task is None])
 
     def _hold(self, partition: int, entry: str, attempt: int, words: Mapping[bytes, bytes]) -> Job:
         raw = words.get(b"__data__", b"")
@@ -159,14 +173,19 @@ class Worker:
             log.info("command_abandoned", request_id=job.owned.request, attempt=job.owned.attempt)
         except Exception as fault:  # ours: the entry stays pending and comes again, at most DELIVERIES_MAX times
             log.error("command_broke", request_id=job.owned.request, exc_info=fault)
-        finally:
-            telemetry.CALLS_IN_FLIGHT.dec()
-            self._room.release()
-            place = job.owned.partition, job.owned.entry
-            if self._jobs.get(place) is job:
-                del self._jobs[place]
-                if self._by_request.get(job.owned.request) is job:
-                    del self._by_request[job.owned.request]
+
+    def _ended(self, job: Job, _: asyncio.Task[None]) -> None:
+        """Called for each task, one that was cancelled before its first step too."""
+        telemetry.CALLS_IN_FLIGHT.dec()
+        self._room.release()
+        self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        place = job.owned.partition, job.owned.entry
+        if self._jobs.get(place) is job:
+            del self._jobs[place]
+        if self._by_request.get(job.owned.request) is job:
+            del self._by_request[job.owned.request]
 
     async def _carry_out(self, job: Job) -> None:
         owned = job.owned
@@ -176,6 +195,7 @@ class Worker:
             if not isinstance(ask, Complete):
                 raise Unreadable(f"{at.type} is no command for this group")
         except Unreadable as unreadable:
+            job.ending = True
             await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, str(unreadable))
             telemetry.UNREADABLE.inc()
             log.error("command_parked", entry=owned.entry, reason=str(unreadable))
@@ -187,6 +207,7 @@ class Worker:
         except VaultRefused as refused:
             # Without the key not even a refusal can be sealed; the people who erased the account expect no answer.
             why = "erased" if isinstance(refused, Erased) else str(refused)
+            job.ending = True
             await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, why)
             log.error("command_parked", request_id=owned.request, reason=why)
             return
@@ -200,6 +221,7 @@ class Worker:
             job.asking = False
             parked = ""
         await voice.settled()
+        job.ending = True
         await self._finish(job, at, ask, ending, voice, parked)
 
     async def _box(self, account: str, deadline: datetime) -> Box:
@@ -243,7 +265,12 @@ class Worker:
                 )
                 break
             except LogGone:
-                await asyncio.sleep(PAUSE_S)  # asking again is safe: a finished entry has no owner any more
+                pass  # asking again is safe: a finished entry has no owner any more
+            except LogRefused as refused:
+                if not refused.passing:
+                    raise
+                log.warning("outcome_not_taken", request_id=owned.request, reason=str(refused)[:100])
+            await asyncio.sleep(PAUSE_S)
         if entry is None:
             telemetry.FENCED.inc()
             log.warning("outcome_fenced", request_id=owned.request, attempt=owned.attempt)
@@ -267,44 +294,73 @@ class Worker:
     async def _renew_always(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / RENEWALS_A_LEASE)
-            with contextlib.suppress(LogGone):  # after an outage the next renewal comes in time, or the lease is lost
+            try:
                 await self._renew()
+            except LogGone:
+                pass  # after an outage the next renewal comes in time, or the lease is lost
+            except LogRefused as refused:
+                log.error("renewal_refused", reason=str(refused)[:100])
 
-    async def _renew(self, *, idle_ms: int = 0) -> None:
+    async def _renew(self) -> None:
+        for job, word in await self._claim(list(self._jobs.values()), idle_ms=0):
+            if word == "!":
+                self._lost(job)
+            elif word:
+                job.cancel(word)
+
+    async def _give_back(self, jobs: Sequence[Job]) -> None:
+        """Anyone may take them over at once."""
+        try:
+            await self._claim(jobs, idle_ms=int(self._lease_s * 1000))
+        except (LogGone, LogRefused) as failed:
+            log.warning("commands_not_given_back", count=len(jobs), reason=str(failed)[:100])  # their lease runs out
+
+    async def _claim(self, jobs: Sequence[Job], *, idle_ms: int) -> list[tuple[Job, str]]:
+        """Say of each job that it is ours, idle for so long → the job and what the log server says of it."""
+        told: list[tuple[Job, str]] = []
         for partition in range(self._log.partitions):
-            held = [job for (of, _), job in self._jobs.items() if of == partition]
+            held = [job for job in jobs if job.owned.partition == partition]
             for first in range(0, len(held), RENEW_BATCH):
                 batch = held[first : first + RENEW_BATCH]
                 said = await self._log.renew(partition, self._consumer, [job.owned for job in batch], idle_ms=idle_ms)
-                for job, word in zip(batch, said, strict=True):
-                    if word == "!":
-                        self._lost(job)
-                    elif word:
-                        job.cancel(word)
+                told += zip(batch, said, strict=True)
+        return told
 
     def _lost(self, job: Job) -> None:
         """Another worker owns it by now, or it has just ended here."""
-        if self._jobs.get((job.owned.partition, job.owned.entry)) is job and job.asking:
+        if not job.abandoned and not job.ending:
             telemetry.FENCED.inc()
             job.abandon()
 
     async def _reclaim_always(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
-            with contextlib.suppress(LogGone):
+            if self._log.restored_ago_s < self._lease_s / 2:
+                continue  # in the outage nobody could renew: the living come first
+            try:
+                await self._renew()  # or what we could not renew in time would be begun anew beside itself
                 for partition in range(self._log.partitions):
                     await self._reclaim(partition)
+            except LogGone:
+                pass  # the next round
+            except LogRefused as refused:
+                log.error("reclaim_refused", reason=str(refused)[:100])
 
     async def _reclaim(self, partition: int, *, own: bool = False) -> None:
-        taken, gone = await self._log.reclaim(
-            partition, self._consumer, idle_ms=int(self._lease_s * 1000), most=BATCH, own=own
-        )
-        if gone:
-            log.error("commands_missing", partition=partition, count=gone)
-        if taken:
-            telemetry.RECLAIMED.inc(len(taken))
-            log.warning("commands_reclaimed", partition=partition, count=len(taken), own=own)
-            await self.take(partition, taken)
+        behind = ""
+        while not self._draining:  # who is about to leave takes nothing over
+            found = await self._log.reclaim(
+                partition, self._consumer, idle_ms=int(self._lease_s * 1000), most=BATCH, own=own, behind=behind
+            )
+            behind = found.last
+            if found.gone:
+                log.error("commands_missing", partition=partition, count=found.gone)
+            if found.entries:
+                telemetry.RECLAIMED.inc(len(found.entries))
+                log.warning("commands_reclaimed", partition=partition, count=len(found.entries), own=own)
+                await self.take(partition, found.entries)
+            if len(found.entries) + found.gone < BATCH:
+                return
 
     # Cancellation.
 
@@ -321,27 +377,26 @@ class Worker:
     # The end.
 
     async def drain(self) -> None:
-        """Begin nothing more, finish what has begun, give the rest back to whoever is there."""
+        """Give back what has not begun, finish what has, give the rest back too."""
         self._draining = True
-        running = [job.task for job in self._jobs.values() if job.task]
-        log.info("worker_draining", running=len(running), waiting=len(self._jobs) - len(running))
-        if running:
-            await asyncio.wait(running, timeout=DRAIN_S)
+        waiting = [job for job in self._jobs.values() if job.task is None]
+        running = {job.task: job for job in self._jobs.values() if job.task is not None}
+        log.info("worker_draining", running=len(running), waiting=len(waiting))
+        for job in waiting:
+            self._let_go(job)
+        await self._give_back(waiting)
+        left = (await asyncio.wait(running, timeout=DRAIN_S))[1] if running else set()
         for keeper in self._keepers:
             keeper.cancel()
-        left = list(self._jobs.values())
-        tasks = [job.task for job in left if job.task]
-        for job in left:
-            job.abandon()
-        held = dict(self._jobs)
-        if tasks:
-            await asyncio.wait(tasks, timeout=1)
-        self._jobs = held
-        with contextlib.suppress(LogGone):
-            await self._renew(idle_ms=int(self._lease_s * 1000))
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for task in left:
+            running[task].abandon()
+        if left:
+            await asyncio.wait(left, timeout=1)
+        await self._give_back([running[task] for task in left])
         if self._control:
             await self._control.close()
-        log.info("worker_drained", given_back=len(held))
+        log.info("worker_drained", given_back=len(waiting) + len(left))
 
 
 def _heed(job: Job, begun: asyncio.Future[Reply]) -> None:
@@ -410,6 +465,7 @@ def application(chosen: Settings) -> FastStream:
     broker = RedisBroker(
         chosen.log,
         socket_timeout=SOCKET_S,
+        retry=Retry(ConstantBackoff(RETRY_S), -1, (ConnectionError, TimeoutError, ReadOnlyError)),
         max_connections=chosen.redis_max_connections,
         apply_types=False,
         graceful_timeout=GRACE_S,

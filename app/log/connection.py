@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -27,8 +28,21 @@ Reply = Any
 _UNANSWERED_MAX: Final = 50_000
 """Commands waiting for a reply; beyond it the server is not keeping up and more would only cost memory."""
 
-_SILENCE_S_MAX: Final = 10.0
+SILENCE_S_MAX: Final = 10.0
 """A server that leaves a command unanswered for so long is treated as gone; longer than any script or fsync takes."""
+
+_PASSING: Final = (
+    "OOM",  # memory is full until something is trimmed
+    "MISCONF",  # the disk cannot be written
+    "LOADING",  # it reads its file after a restart
+    "BUSY ",  # somebody's script runs too long
+    "READONLY",  # a replica on its way to be the primary
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOSCRIPT",  # its scripts were flushed; they are loaded again at once
+)
 
 _RECONNECT_S_MAX: Final = 0.5
 """The longest pause between two tries to connect: an outage ends within this of the server's return."""
@@ -45,12 +59,17 @@ class LogGone(ConnectionError):
 class LogRefused(Exception):
     """The server answered with an error; the message is its own."""
 
+    @property
+    def passing(self) -> bool:
+        """Whether the reason lies in the server's condition: the same command may be taken later."""
+        return str(self).startswith(_PASSING)
+
 
 class Connection(asyncio.Protocol):
     """Call it like a function: `await connection("XADD", key, "*", "field", value)`.
 
     `on_connect` is awaited after each connection is made and before it is used by anyone else; `on_push` is told each
-    message of a subscription; `on_lost` that the socket broke.
+    message of a subscription; `on_lost` that the socket broke. `silence_s` is how long a command may stay unanswered.
     """
 
     def __init__(
@@ -61,12 +80,14 @@ class Connection(asyncio.Protocol):
         on_connect: Callable[[Connection], Coroutine[None, None, None]] | None = None,
         on_push: Callable[[list[Reply]], None] | None = None,
         on_lost: Callable[[], None] | None = None,
+        silence_s: float = SILENCE_S_MAX,
     ) -> None:
         self._url = urlsplit(url)
         self._name = name
         self._on_connect = on_connect
         self._on_push = on_push
         self._on_lost = on_lost
+        self._silence_s = silence_s
         self._reader = hiredis.Reader(replyError=LogRefused)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[asyncio.Future[Reply]] = deque()
@@ -75,6 +96,8 @@ class Connection(asyncio.Protocol):
         self._usable = False
         self._closing = False
         self._keeper: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
+        self._restored_at = -math.inf
         self._broken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -87,6 +110,7 @@ class Connection(asyncio.Protocol):
     async def close(self) -> None:
         """Close the socket; commands still waiting raise LogGone."""
         self._closing = True
+        self._usable = False
         if self._keeper:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -98,6 +122,11 @@ class Connection(asyncio.Protocol):
     @property
     def connected(self) -> bool:
         return self._usable
+
+    @property
+    def restored_ago_s(self) -> float:
+        """How long ago the last outage ended; infinite when there was none."""
+        return self._loop.time() - self._restored_at
 
     def __call__(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send one command; the future holds its reply, or raises LogRefused or LogGone."""
@@ -145,6 +174,8 @@ class Connection(asyncio.Protocol):
                 continue
             if isinstance(reply, LogRefused):
                 future.set_exception(reply)
+                if str(reply).startswith("NOSCRIPT"):
+                    self._prepare_again()
             else:
                 future.set_result(reply)
 
@@ -195,6 +226,7 @@ class Connection(asyncio.Protocol):
         if database not in ("", "0"):
             await self._send(("SELECT", database))
         await self._send(("CLIENT", "SETNAME", self._name.replace(" ", "-")))
+        await self._send(("PING",))  # refused as long as the server reads its file: until then it serves nobody
         if self._on_connect:
             self._usable = True
             try:
@@ -202,6 +234,15 @@ class Connection(asyncio.Protocol):
             except BaseException:
                 self._usable = False
                 raise
+
+    def _prepare_again(self) -> None:
+        """The server has forgotten what `on_connect` told it."""
+        if self._on_connect and self._usable and (self._preparing is None or self._preparing.done()):
+            self._preparing = asyncio.create_task(self._prepare(self._on_connect), name=f"prepare {self._name}")
+
+    async def _prepare(self, on_connect: Callable[[Connection], Coroutine[None, None, None]]) -> None:
+        with contextlib.suppress(LogGone, LogRefused):  # the next NOSCRIPT, or the next connection, tries again
+            await on_connect(self)
 
     async def _keep(self) -> None:
         while True:
@@ -214,18 +255,20 @@ class Connection(asyncio.Protocol):
                 except LogGone:
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _RECONNECT_S_MAX)
+            self._restored_at = self._loop.time()
             log.info("connection_restored", connection=self._name)
 
     async def _watch(self) -> None:
         """Return when the socket is broken; break it when the server has fallen silent."""
         answered, silent_s = self._answered, 0.0
+        look_s = min(1.0, self._silence_s / 4)
         while not self._broken.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(look_s):
                     await self._broken.wait()
-            silent_s = silent_s + 1 if self._waiting and answered == self._answered else 0.0
+            silent_s = silent_s + look_s if self._waiting and answered == self._answered else 0.0
             answered = self._answered
-            if silent_s >= _SILENCE_S_MAX and self._transport:
+            if silent_s >= self._silence_s and self._transport:
                 self._transport.abort()
 
 

@@ -122,6 +122,17 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What a consumer has taken over. `entries`: (entry id, attempt, fields)."""
+
+    entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]
+    gone: int
+    """Entries whose body was gone from the log."""
+    last: str
+    """The last entry looked at: behind it there may be more; empty when there was nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One entry of a live stream. `kind`: d delta, r restarted, e end. `number` counts the frames of an attempt."""
 
@@ -166,6 +177,11 @@ class Log:
     @property
     def connected(self) -> bool:
         return self._connection.connected
+
+    @property
+    def restored_ago_s(self) -> float:
+        """How long ago the last outage ended; infinite when there was none."""
+        return self._connection.restored_ago_s
 
     @asynccontextmanager
     async def blocking(self, purpose: str) -> AsyncIterator[Connection]:
@@ -367,18 +383,26 @@ class Log:
         return [word.decode() for word in said]
 
     async def reclaim(
-        self, partition: int, consumer: str, *, idle_ms: int, most: int, own: bool = False
-    ) -> tuple[list[tuple[str, int, dict[bytes, bytes]]], int]:
-        """Take over what nobody renews → ((entry, attempt, fields) …, entries whose body was gone from the log).
+        self, partition: int, consumer: str, *, idle_ms: int, most: int, own: bool = False, behind: str = ""
+    ) -> Reclaimed:
+        """Take over what nobody renews, at most so many of those behind an entry id.
 
         `own`: what this very consumer left behind in its former life, however fresh.
         """
-        taken, gone = await self._script(
-            "reclaim", (keys.commands(partition),), keys.COMPLETIONS, consumer, idle_ms, most, "1" if own else ""
+        taken, gone, last = await self._script(
+            "reclaim",
+            (keys.commands(partition),),
+            keys.COMPLETIONS,
+            consumer,
+            idle_ms,
+            most,
+            "1" if own else "",
+            f"({behind}" if behind else "-",
         )
-        return [
+        entries = [
             (entry.decode(), count, dict(zip(words[::2], words[1::2], strict=True))) for entry, count, words in taken
-        ], gone
+        ]
+        return Reclaimed(entries, gone, last.decode())
 
     async def park(self, partition: int, entry: str, attempt: int, consumer: str, why: str) -> None:
         """Put away what cannot even be read, with the reason; for its owner alone."""

@@ -1,7 +1,7 @@
 -- Take over what its owner has not renewed for one lease, or what this consumer left behind in its former life.
--- KEYS: commands;  ARGV: group, consumer, idle ms it takes, most, '1': only this consumer's own
--- → {entries, how many were gone from the log}, an entry being {id, deliveries, fields}
-local taken, gone = {}, 0
+-- KEYS: commands;  ARGV: group, consumer, idle ms it takes, most, '1': only this consumer's own, where to begin
+-- → {entries, how many were gone from the log, the last id looked at or ''}, an entry being {id, deliveries, fields}
+local taken, gone, last = {}, 0, ''
 local function take(id)
   local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id)[1]
   if entry and entry[2] then
@@ -12,7 +12,8 @@ local function take(id)
 end
 local whose = ARGV[5] == '1' and {ARGV[2]} or {}
 local idle = ARGV[5] == '1' and 0 or ARGV[3]
-for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', idle, '-', '+', ARGV[4], unpack(whose))) do
-  take(pending[1])
+for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', idle, ARGV[6], '+', ARGV[4], unpack(whose))) do
+  last = pending[1]
+  take(last)
 end
-return {taken, gone}
+return {taken, gone, last}
