@@ -14,17 +14,18 @@ from typing import Any, Final, Literal, cast
 import orjson
 import structlog
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 from starlette.types import Receive, Scope, Send
 
 from app.database import Unavailable
 from app.http.authentication import Headers, identify
-from app.http.delivery import Header, Progress, Ticket, deliver, following
+from app.http.delivery import Header, Progress, Ticket, deliver, following, remembering
 from app.http.json_body import parse_object, read_body
 from app.http.refusals import Refused, retry_after
 from app.http.shapes import ChatBody, missing, refuse_invalid
 from app.identity import Identity
 from app.ids import new_id
-from app.live.listen import ClientGone
+from app.live.listen import ClientGone, Follower
 from app.log import LogGone
 from app.log.connection import LogRefused
 from app.log.log import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
@@ -33,6 +34,7 @@ from app.wiring import WebParts
 from events.completions import Complete, Optimize
 from events.message import Envelope, sealed_text
 from handlers.rules.admission import limits_for
+from projections import requests as read_model
 
 log = structlog.get_logger()
 
@@ -96,7 +98,7 @@ class Completions:
             stream = bool(body.stream)
             ticket = Ticket(identity.account, accepted, self._endpoint, stream, limits)
             if accepted != request:
-                follower = following(parts.log, identity.account, accepted)
+                follower = await self._follower(identity.account, accepted)
                 repeated = replace(ticket, headers=(*limits, (b"idempotency-replayed", b"true")))
                 try:
                     await deliver(repeated, follower, parts.log, parts.vault, receive, send, Progress())
@@ -113,6 +115,24 @@ class Completions:
                     self._leave(identity.account, request, None if progress.begun else wish.retry_count)
             except LogGone:
                 raise Refused(503, "log_unavailable", "The log cannot be reached; the request goes on.") from None
+
+    async def _follower(self, account: str, request: str) -> Follower:
+        """The ear for a request that was asked before: its live stream, or, when that is gone, what is remembered."""
+        parts = self._parts
+        try:
+            standing = await parts.log.standing(account, request)
+        except (LogGone, LogRefused):
+            raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
+        if standing is not None:
+            return following(parts.log, account, request)
+        try:
+            async with parts.database.connect() as connection:
+                row = await read_model.find(connection, account, request)
+        except (OSError, DBAPIError):
+            raise Refused(503, "database_unavailable", "The answer cannot be read just now; try again.") from None
+        if row is None:
+            raise Refused(503, "answer_unavailable", "The answer is not there yet; try again.")
+        return remembering(row)
 
     def _model(self, body: ChatBody) -> str:
         if body.model is None:
@@ -220,7 +240,7 @@ class Completions:
             await asyncio.sleep(pause_s)
             try:
                 state = await self._parts.log.cancel(account, request, "disconnect")
-            except LogGone:
+            except (LogGone, LogRefused):
                 log.warning("cancellation_lost", request_id=request)
             else:
                 log.info("client_left", request_id=request, state=state)

@@ -7,6 +7,7 @@ wrong is said in the stream, as an error in its own format; before that, with th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -16,10 +17,12 @@ from starlette.types import Receive, Send
 from app.http.refusals import Refused, retry_after
 from app.live.listen import ClientGone, Follower, Heard, Waiting, follow
 from app.log import Log, LogGone
+from app.log.log import Frame
 from app.vault import Vault
 from events.catalog import read
 from events.completions import CompletionEnded
 from events.message import sealed_bytes
+from projections.requests import RequestRow
 
 DONE: Final = b"data: [DONE]\n\n"
 PING: Final = b": ping\n\n"
@@ -74,6 +77,25 @@ async def ended(log: Log, account: str, request: str) -> CompletionEnded | None:
 def following(log: Log, account: str, request: str) -> Follower:
     """The ear of a client that has not asked first."""
     return Follower(follow(log, account, request))
+
+
+def remembering(row: RequestRow) -> Follower:
+    """The ear of a client whose request the log server has let go of: it hears the last word, from the projection."""
+    meta = {
+        "status": row.http_status,
+        "outcome": row.status,
+        "provider": row.provider,
+        "model": row.model,
+        "attempts": len(row.attempts),
+        "cost_nanousd": row.cost_nanousd,
+        "routing": row.routing.model_dump() if row.routing else None,
+    }
+    last = Frame("0-1", row.id, attempt=1, kind="e", number=1, meta=orjson.dumps(meta), body=row.answer)
+
+    async def frames() -> AsyncGenerator[Heard | None, None]:
+        yield Heard(last, restarted=False)
+
+    return Follower(frames())
 
 
 async def hear_disconnect(receive: Receive, ear: Ear) -> None:
@@ -271,4 +293,15 @@ def as_chunks(answer: bytes) -> bytes:
     return bytes(frames)
 
 
-__all__ = ["ClientGone", "Progress", "Ticket", "deliver", "ended", "following", "meta_of", "present", "usd"]
+__all__ = [
+    "ClientGone",
+    "Progress",
+    "Ticket",
+    "deliver",
+    "ended",
+    "following",
+    "meta_of",
+    "present",
+    "remembering",
+    "usd",
+]

@@ -23,6 +23,7 @@ from app.http.delivery import ended, meta_of, present, usd
 from app.http.refusals import Refused
 from app.live.listen import follow
 from app.log import LogGone
+from app.log.connection import LogRefused
 from app.log.log import ENDED, Standing
 from app.vault import Erased
 from app.wiring import WebParts
@@ -152,7 +153,7 @@ class Requests:
     async def _logged(self, asked: Awaitable[Told]) -> Told:
         try:
             return await asked
-        except LogGone:
+        except (LogGone, LogRefused):
             raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
 
     async def _wait(self, account: str, id: str, wait_s: float) -> None:
