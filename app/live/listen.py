@@ -89,6 +89,8 @@ class Waiting:
             self._missing = False
             for one in await self._log.frames(self._account, self._request, "0-0"):
                 self._take(one)
+            if not self._heard:
+                self._missing = False  # what is not there now is waited for, not asked for again and again
         return self._heard.popleft() if self._heard else None
 
     def _take(self, frame: Frame) -> None:
@@ -210,11 +212,16 @@ class Follower:
         """The next frame; None when there was none for LOOK_AGAIN_S. Raises ClientGone and LogGone; StopAsyncIteration
         behind the last frame."""
         coming = asyncio.ensure_future(anext(self._frames))
-        await asyncio.wait((coming, self._gone), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait((coming, self._gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not coming.done():  # the client has left, or we are told to stop: the generator must not go on alone
+                coming.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, LogGone, LogRefused):
+                    await coming
         if self._gone.done():
-            coming.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, LogGone):
-                await coming
+            if not coming.cancelled():
+                coming.exception()  # nobody is left to be told
             raise ClientGone
         return coming.result()
 

@@ -7,15 +7,18 @@ chunk would cost eight times as much (docs/decisions/0003).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import orjson
+import structlog
 
-from app.log.connection import LogGone, LogRefused, Reply
+from app.log.connection import Reply
 from app.log.log import Log, Owned
 from handlers.ports import Box
 from handlers.rules.catalogue import Offer
+
+log = structlog.get_logger()
 
 FLUSH_S: Final = 0.03
 """How long a delta may wait for company: below what a reader of moving text notices."""
@@ -49,7 +52,11 @@ class Speaker:
 
 
 class Voice:
-    """What one attempt says, in numbered frames. A frame stays here until the log server has it."""
+    """What one attempt says, in numbered frames.
+
+    One frame at a time is on its way, and it stays here until the log server has it; what is said meanwhile goes with
+    the next. So frames lie on the live stream in their order, without a gap, whatever the server does.
+    """
 
     def __init__(self, speaker: Speaker, log: Log, owned: Owned, box: Box) -> None:
         self._speaker = speaker
@@ -57,9 +64,11 @@ class Voice:
         self._owned = owned
         self._box = box
         self._said: list[bytes] = []
-        self._unsettled: dict[int, tuple[bytes, bytes]] = {}
-        self._resending = False
+        self._on_its_way: tuple[bytes, bytes] | None = None
+        self._due = False
+        """A flush has found the last frame still on its way."""
         self._settled: asyncio.Event | None = None
+        self._failed = False
         self.number = 0
         """The number of the last frame."""
         self.meta = b""
@@ -78,47 +87,47 @@ class Voice:
             self._speaker._later(self)
 
     def flush(self) -> None:
-        """Send what has been said since the last flush."""
+        """Send what has been said since the last flush, as soon as the frame before has arrived."""
         if not self._said:
+            return
+        if self._on_its_way:
+            self._due = True
             return
         self._speaker._on_flush(len(self._said))
         self.number += 1
         sealed = self._box.seal("frame", self._owned.request, b"".join(self._said))
         self._said.clear()
-        frame = self._unsettled[self.number] = sealed, self.meta if self.number == 1 else b""
-        if not self._resending:
-            self._send(self.number, *frame)
+        self._on_its_way = sealed, self.meta if self.number == 1 else b""
+        self._send()
 
     async def settled(self) -> None:
-        """Wait until the log server has every frame."""
+        """Wait until the log server has every frame: as long as it is away, or refuses them."""
         self.flush()
-        while self._unsettled:
+        while self._on_its_way:
             self._settled = asyncio.Event()
             await self._settled.wait()
 
-    def _send(self, number: int, sealed: bytes, meta: bytes) -> None:
-        *others, last = self._log.tell(self._owned, number, sealed, meta)
-        for other in others:
-            other.add_done_callback(_seen)
-        last.add_done_callback(lambda sent: self._sent(number, sent))
+    def _send(self) -> None:
+        assert self._on_its_way
+        sent = self._log.tell(self._owned, self.number, *self._on_its_way)
+        sent[-1].add_done_callback(lambda _: self._sent(sent))  # replies come in order: by then all are there
 
-    def _sent(self, number: int, sent: asyncio.Future[Reply]) -> None:
-        if not sent.cancelled() and sent.exception() is None:
-            self._unsettled.pop(number, None)
-            if self._settled and not self._unsettled:
-                self._settled.set()
-        elif not self._resending:
-            self._resending = True
-            self._speaker._loop.call_later(RESEND_S, self._resend)
+    def _sent(self, sent: Sequence[asyncio.Future[Reply]]) -> None:
+        failures = [failure for failure in map(_failure, sent) if failure]
+        if failures:
+            if not self._failed:
+                self._failed = True
+                log.warning("frame_not_taken", request_id=self._owned.request, reason=str(failures[0])[:100])
+            # The same number again; a listener skips the one it has heard already.
+            self._speaker._loop.call_later(RESEND_S, self._send)
+            return
+        self._on_its_way = None
+        if self._due:
+            self._due = False
+            self.flush()
+        if self._settled and not self._on_its_way:
+            self._settled.set()
 
-    def _resend(self) -> None:
-        """Again from the first frame that is not surely there; a listener skips a number it has heard."""
-        self._resending = False
-        for number, frame in list(self._unsettled.items()):
-            self._send(number, *frame)
 
-
-def _seen(future: asyncio.Future[Reply]) -> None:
-    """The last command of a frame tells of the outage that also befell the others."""
-    if not future.cancelled() and not isinstance(future.exception(), (LogGone, LogRefused, type(None))):
-        future.result()
+def _failure(sent: asyncio.Future[Reply]) -> BaseException | None:
+    return asyncio.CancelledError() if sent.cancelled() else sent.exception()

@@ -31,6 +31,9 @@ _UNANSWERED_MAX: Final = 50_000
 SILENCE_S_MAX: Final = 10.0
 """A server that leaves a command unanswered for so long is treated as gone; longer than any script or fsync takes."""
 
+CLOSE_S_MAX: Final = 1.0
+"""How long closing waits for what was written to leave."""
+
 _PASSING: Final = (
     "OOM",  # memory is full until something is trimmed
     "MISCONF",  # the disk cannot be written
@@ -117,6 +120,11 @@ class Connection(asyncio.Protocol):
                 await self._keeper
         if self._transport:
             self._transport.close()
+            with contextlib.suppress(TimeoutError):  # a server that takes nothing any more is not waited for
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await self._broken.wait()
+            if self._transport:
+                self._transport.abort()
         self._fail(LogGone("closed", sent=True))
 
     @property

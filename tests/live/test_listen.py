@@ -1,0 +1,210 @@
+"""The web process's ear: nothing is lost, mixed or repeated, however it came, and nobody is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from app.live.listen import ClientGone, Follower, Heard, Listener, Waiting, follow
+from app.log import Log, keys
+from tests.fakes.road import ACCOUNT
+from tests.live.speaking import REQUEST, WEB, end, tell
+
+
+@asynccontextmanager
+async def listening(log: Log) -> AsyncIterator[Listener]:
+    listener = Listener(log, WEB)
+    await listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.stop()
+
+
+def shown(heard: Heard | None) -> str:
+    assert heard is not None
+    frame = heard.frame
+    return ("|" if heard.restarted else "") + ("end" if frame.kind == "e" else frame.body.decode() or frame.kind)
+
+
+async def all_of(waiting: Waiting | Follower) -> list[str]:
+    """What one client is shown until the end."""
+    pieces: list[str] = []
+    async with asyncio.timeout(30):
+        while not pieces or not pieces[-1].endswith("end"):
+            pieces.append(shown(await waiting.next()))
+    return pieces
+
+
+async def test_two_hundred_waiting_requests_each_hear_their_own(log: Log) -> None:
+    async with listening(log) as listener:
+
+        async def wait(number: int) -> list[str]:
+            with listener.expect(ACCOUNT, f"req_{number}") as waiting:
+                return await all_of(waiting)
+
+        clients = [asyncio.create_task(wait(number)) for number in range(200)]
+        await asyncio.sleep(0)
+        assert listener.count == 200
+        for piece in range(1, 4):
+            await asyncio.gather(*(tell(log, piece, request=f"req_{number}") for number in range(200)))
+        await asyncio.gather(*(end(log, 4, request=f"req_{number}") for number in range(200)))
+
+        assert await asyncio.gather(*clients) == [["1.1", "1.2", "1.3", "end"]] * 200
+        assert listener.count == 0
+
+
+async def test_what_was_said_before_the_reader_began_is_heard(log: Log) -> None:
+    await tell(log, 1)
+    listener = Listener(log, WEB)
+    with listener.expect(ACCOUNT, REQUEST) as waiting:
+        await listener.start()
+        assert shown(await waiting.next()) == "1.1"
+    await listener.stop()
+
+
+@pytest.mark.parametrize("lost", [{1}, {2}, {1, 2}, {2, 3}, {1, 2, 3}])
+async def test_frames_that_did_not_reach_the_reply_stream_are_read_from_the_live_stream(
+    log: Log, lost: set[int]
+) -> None:
+    async with listening(log) as listener:
+        with listener.expect(ACCOUNT, REQUEST) as waiting:
+            for number in (1, 2, 3):
+                await tell(log, number, reply=number not in lost)
+            await end(log, 4)
+
+            assert await all_of(waiting) == ["1.1", "1.2", "1.3", "end"]
+
+
+async def test_a_later_attempt_voids_what_was_heard(log: Log) -> None:
+    async with listening(log) as listener:
+        with listener.expect(ACCOUNT, REQUEST) as waiting:
+            await tell(log, 1)
+            await tell(log, 2)
+            await tell(log, 1, attempt=2)
+            await tell(log, 3)
+            await end(log, 2, attempt=2)
+
+            assert await all_of(waiting) == ["1.1", "1.2", "|2.1", "end"]
+
+
+async def test_a_gap_that_cannot_be_healed_now_is_not_asked_for_again_and_again(log: Log) -> None:
+    waiting = Waiting(log, ACCOUNT, REQUEST)
+    await tell(log, 3)
+    (late,) = await log.frames(ACCOUNT, REQUEST, "0-0")
+    waiting.hear(late)
+    assert await waiting.next() is None
+
+    coming = asyncio.create_task(waiting.next())
+    for _ in range(5):
+        await log.ping()
+
+    assert not coming.done()
+    waiting.interrupt()
+    with pytest.raises(ClientGone):
+        await coming
+
+
+async def test_a_client_that_leaves_is_told_at_once(log: Log) -> None:
+    async with listening(log) as listener:
+        with listener.expect(ACCOUNT, REQUEST) as waiting:
+            coming = asyncio.create_task(waiting.next())
+            await asyncio.sleep(0)
+            waiting.interrupt()
+            with pytest.raises(ClientGone):
+                await coming
+
+
+# Followers.
+
+
+async def history(log: Log) -> list[str]:
+    """Two attempts of one request; the ids of the entries on its live stream."""
+    await tell(log, 1)
+    await tell(log, 2)
+    await tell(log, 1, attempt=2)
+    await tell(log, 3)
+    await tell(log, 2, attempt=2)
+    await end(log, 3, attempt=2)
+    return [one.entry for one in await log.frames(ACCOUNT, REQUEST, "0-0")]
+
+
+WHOLE = ["1.1", "1.2", "|2.1", "2.2", "end"]
+"""What a follower from the beginning is shown; the fourth entry is a frozen worker's and shown to nobody."""
+
+
+@pytest.mark.parametrize(
+    ("position", "rest"),
+    [(0, WHOLE), (1, WHOLE[1:]), (2, WHOLE[2:]), (3, WHOLE[3:]), (4, WHOLE[3:]), (5, WHOLE[4:]), (6, [])],
+)
+async def test_a_follower_goes_on_exactly_behind_its_position(log: Log, position: int, rest: list[str]) -> None:
+    entries = await history(log)
+    after = entries[position - 1] if position else "0-0"
+
+    async with aclosing(follow(log, ACCOUNT, REQUEST, after)) as frames:
+        assert [shown(heard) async for heard in frames] == rest
+
+
+@pytest.mark.parametrize("cut", range(6))
+async def test_a_follower_that_comes_while_it_runs_hears_the_past_and_then_what_is_new(log: Log, cut: int) -> None:
+    follower = Follower(follow(log, ACCOUNT, REQUEST))
+    steps = [(1, 1), (2, 1), (1, 2), (3, 1), (2, 2)]
+    for number, attempt in steps[:cut]:
+        await tell(log, number, attempt)
+    hearing = asyncio.create_task(all_of(follower))
+    await log.ping()
+    for number, attempt in steps[cut:]:
+        await tell(log, number, attempt)
+    await end(log, 3, attempt=2)
+
+    assert await hearing == WHOLE
+    await follower.close()
+
+
+async def test_a_follower_whose_client_leaves_in_the_middle_of_a_wait_leaves_nothing_behind(log: Log) -> None:
+    follower = Follower(follow(log, ACCOUNT, REQUEST))
+    await tell(log, 1)
+    assert shown(await follower.next()) == "1.1"
+    coming = asyncio.create_task(follower.next())
+    await until_clients(log, 2)
+
+    follower.interrupt()
+
+    with pytest.raises(ClientGone):
+        await coming
+    await follower.close()
+    await until_clients(log, 1)
+
+
+async def test_a_follower_that_is_stopped_in_the_middle_of_a_wait_can_be_closed(log: Log) -> None:
+    follower = Follower(follow(log, ACCOUNT, REQUEST))
+    coming = asyncio.create_task(follower.next())
+    await until_clients(log, 2)
+
+    coming.cancel()
+    await asyncio.wait((coming,))
+
+    assert coming.cancelled()
+    await follower.close()
+    await until_clients(log, 1)
+
+
+async def until_clients(log: Log, count: int) -> None:
+    """Until so many connections are open on the log server under the tests' names."""
+    async with asyncio.timeout(20):
+        while (await log.command("CLIENT", "LIST")).count(b" name=tests") != count:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def test_the_reply_stream_of_a_busy_web_process_stays_short(log: Log) -> None:
+    async with listening(log) as listener:
+        with listener.expect(ACCOUNT, REQUEST) as waiting:
+            for first in range(0, 2000, 100):
+                await asyncio.gather(*(tell(log, first + number) for number in range(1, 101)))
+            await end(log, 2001)
+            assert len(await all_of(waiting)) == 2001
+
+        assert await log.command("XLEN", keys.reply(0, WEB)) < 2001

@@ -1,0 +1,140 @@
+"""A worker's voice: the first word at once, the others in company, every word once and in its order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from itertools import groupby
+
+import orjson
+
+from app.embedded.valkey import Valkey
+from app.live.speak import Speaker
+from app.log import Log
+from tests.fakes.road import ACCOUNT, PlainBox
+from tests.live.speaking import REQUEST, owned, replied, said, voice
+from tests.rules.offers import offer
+
+
+def heard(frames: list[tuple[int, bytes]]) -> bytes:
+    """The text, each number once."""
+    numbers = [number for number, _ in frames]
+    firsts = [next(same)[1] for _, same in groupby(frames, key=lambda one: one[0])]
+    assert [number for number, _ in groupby(numbers)] == list(range(1, len(firsts) + 1)), "in order and without a gap"
+    return b"".join(firsts)
+
+
+async def test_the_first_piece_leaves_at_once_and_tells_who_answers(log: Log) -> None:
+    speaking = voice(log)
+    speaking.asked(offer("cheap"), 2)
+
+    speaking.say(b"Hel")
+    await log.ping()
+
+    assert await said(log) == [(1, b"Hel")]
+    (frame,) = await log.frames(ACCOUNT, REQUEST, "0-0")
+    assert orjson.loads(frame.meta) == {"provider": "cheap", "model": "gpt", "attempts": 2}
+
+
+async def test_the_pieces_behind_it_are_merged_into_one_frame(log: Log) -> None:
+    flushes: list[int] = []
+    speaking = voice(log, flushes=flushes)
+
+    for piece in (b"Hel", b"lo", b" ", b"you"):
+        speaking.say(piece)
+    await speaking.settled()
+
+    assert await said(log) == [(1, b"Hel"), (2, b"lo you")]
+    assert await replied(log) == [1, 2]
+    assert (flushes, speaking.number) == ([1, 3], 2)
+    assert (await log.frames(ACCOUNT, REQUEST, "0-0"))[1].meta == b""
+
+
+async def test_the_pieces_behind_it_leave_by_themselves(log: Log) -> None:
+    speaking = voice(log)
+    speaking.say(b"Hel")
+    speaking.say(b"lo")
+
+    async with asyncio.timeout(20):
+        while len(await said(log)) < 2:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+
+    assert heard(await said(log)) == b"Hello"
+
+
+async def test_one_timer_flushes_all_voices(log: Log) -> None:
+    speaker = Speaker(log, lambda frames: None)
+    voices = [speaker.voice(owned(request=f"req_{number}"), PlainBox()) for number in range(50)]
+
+    for number, speaking in enumerate(voices):
+        for piece in range(20):
+            speaking.say(b"%d.%d " % (number, piece))
+    await asyncio.gather(*(speaking.settled() for speaking in voices))
+
+    for number in range(50):
+        wanted = b"".join(b"%d.%d " % (number, piece) for piece in range(20))
+        assert heard(await said(log, f"req_{number}")) == wanted
+
+
+async def test_who_said_nothing_is_settled(log: Log) -> None:
+    speaking = voice(log)
+
+    await speaking.settled()
+
+    assert (speaking.number, await said(log)) == (0, [])
+
+
+async def test_what_is_said_in_an_outage_is_there_after_it_in_order(own_server: Valkey) -> None:
+    log = await Log(own_server.url, name="tests").open()
+    speaking = voice(log)
+    speaking.say(b"before ")
+    await log.ping()
+    os.kill(own_server.pid, signal.SIGKILL)
+    for number in range(20):
+        speaking.say(b"%d " % number)
+        if number == 10:
+            own_server.wait_ended()
+            own_server.start()
+        await asyncio.sleep(0.01)
+    speaking.say(b"after")
+
+    await speaking.settled()
+
+    assert heard(await said(log)) == b"before " + b"".join(b"%d " % number for number in range(20)) + b"after"
+    await log.close()
+
+
+async def test_a_frame_that_the_log_refuses_is_told_again_until_it_is_taken(own_server: Valkey) -> None:
+    log = await Log(own_server.url, name="tests").open()
+    speaking = voice(log)
+    await log.command("CONFIG", "SET", "maxmemory", "1")
+    speaking.say(b"first ")
+    for number in range(5):
+        speaking.say(b"%d " % number)
+        await asyncio.sleep(0.04)
+    settling = asyncio.create_task(speaking.settled())
+    await log.ping()
+    assert (await said(log), settling.done()) == ([], False)
+
+    await log.command("CONFIG", "SET", "maxmemory", "0")
+    await settling
+
+    assert heard(await said(log)) == b"first 0 1 2 3 4 "
+    assert await replied(log) == [1, 2]
+    await log.close()
+
+
+async def test_who_waits_for_a_log_that_is_away_can_be_stopped(own_server: Valkey) -> None:
+    log = await Log(own_server.url, name="tests").open()
+    await log.command("CONFIG", "SET", "maxmemory", "1")
+    speaking = voice(log)
+    speaking.say(b"never heard")
+
+    settling = asyncio.create_task(speaking.settled())
+    await asyncio.sleep(0)
+    settling.cancel()
+    await asyncio.wait((settling,))
+
+    assert settling.cancelled()
+    await log.close()
