@@ -21,7 +21,7 @@ from typing import Final
 from app.bench import books, floors, peers, replay, report, targets
 from app.bench.books import Books
 from app.bench.load import Outcome, Plan, in_own_process
-from app.bench.measure import spent, watching
+from app.bench.measure import machine_cpu_s, spent, watching
 from app.bench.ratios import add_ratios
 from app.bench.report import Figure, Report
 from app.bench.scale import Scale
@@ -106,11 +106,17 @@ class Campaign:
         await self._books.caught_up()
 
     async def _idle(self) -> None:
-        """What a Helix costs that nobody asks: part of every figure, and no part of a request."""
-        before, started = self._helix.processes.cpu_s(), perf_counter()
+        """What a Helix costs that nobody asks, and how much of the machine is somebody else's meanwhile."""
+        before, busy, started = self._helix.processes.cpu_s(), machine_cpu_s(), perf_counter()
         await asyncio.sleep(self._scale.paced_s)
-        cost = sum(spent(before, self._helix.processes.cpu_s()).values()) / (perf_counter() - started)
-        self._figure("idle_cpu_percent", "CPU when idle", "% of a core").add("helix", cost * 100)
+        seconds = perf_counter() - started
+        cost = sum(spent(before, self._helix.processes.cpu_s()).values())
+        others = max(0.0, machine_cpu_s() - busy - cost)
+        self._figure("idle_cpu_percent", "CPU when idle", "% of a core").add("helix", cost / seconds * 100)
+        # What others use makes every time longer and leaves CPU figures nearly as they are.
+        self._figure("others_cpu_percent", "CPU of everything else then", "% of a core").add(
+            "floor", others / seconds * 100
+        )
 
     async def _cost(self, target: Target, plan: Plan) -> tuple[Outcome, dict[str, float]]:
         """Run a load → what came, and the CPU seconds of each role until everything it caused was written."""
@@ -226,7 +232,7 @@ class Campaign:
 
     async def _every_request_billed_once(self) -> None:
         """Promise 1: as many usage rows as answers. A stream given up after its time is billed and not answered."""
-        await self._books.caught_up()
+        await self._books.caught_up("usage")
         rows = await self._books.usage_rows()
         self._figure("answers", "answers of Helix so far").add("helix", self._billed)
         self._figure("usage_rows", "usage rows for them").add("helix", rows)
@@ -246,8 +252,8 @@ class Campaign:
         ended = await self._books.caught_up("usage", "requests", "conversations")
         speed = self._scale.backlog / (ended - started)
         self._figure("projection_events_per_s", "projection to Postgres", "events/s").add("helix", speed)
-        await self._books.caught_up()
         if self._scale.later:
+            await self._books.caught_up()
             helix = self._helix.target
             plan = helix.plan(
                 "plain", connections=CONNECTIONS, requests=self._scale.plain["helix"], seconds=self._scale.seconds_max

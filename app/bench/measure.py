@@ -86,6 +86,12 @@ def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, 
     return {role: after[role] - before.get(role, 0.0) for role in after}
 
 
+def machine_cpu_s() -> float:
+    """Seconds that the cores of this machine have worked, all together, for whomever."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
+
+
 class Peak:
     """The most memory each role has had, as far as samples show."""
 

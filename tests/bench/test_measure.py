@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from app.bench.measure import SUPERVISOR, Peak, Processes, spent, watching
+from app.bench.measure import SUPERVISOR, Peak, Processes, machine_cpu_s, spent, watching
 
 BURN = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
 """Uses two tenths of a second of CPU."""
@@ -79,3 +79,9 @@ async def test_watching_ends_with_a_last_look(waiting: subprocess.Popen[bytes]) 
         await asyncio.sleep(0)
     let_go(waiting)
     assert peak.bytes[SUPERVISOR] > 0
+
+
+def test_the_machine_has_worked_at_least_as_long_as_a_process_of_its_own(waiting: subprocess.Popen[bytes]) -> None:
+    own = sum(Processes(waiting.pid, {}).cpu_s().values())
+    let_go(waiting)
+    assert machine_cpu_s() >= own
