@@ -73,7 +73,8 @@ async def _publish_while_connected(database_url: str, to: Log) -> None:
 
 async def _wake(more: asyncio.Event) -> bool:
     try:
-        await asyncio.wait_for(more.wait(), POLL_S)
+        async with asyncio.timeout(POLL_S):  # asyncio.wait_for of 3.11 may swallow a cancellation
+            await more.wait()
     except TimeoutError:
         return False
     return True

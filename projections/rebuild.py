@@ -176,9 +176,10 @@ class _Rebuild:
                         f"entries up to {trimmed_to} are in the log no more, the archive ends at {stands}"
                     )
                 batch = _up_to(target, partition, entries)
-                if not batch:
-                    return
-                yield batch
+                if batch:
+                    yield batch
+                if not batch or (target is None and len(entries) < _BATCH):
+                    return  # the end, as far as anybody can say: on a busy log there is always one entry more
             else:
                 return
 

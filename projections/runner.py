@@ -82,6 +82,10 @@ class Runner:
                         await self._step(connection)
                         self.stepped_at = asyncio.get_running_loop().time()
             except self._outages as outage:
+                running = asyncio.current_task()
+                if running and running.cancelling():
+                    # The driver, interrupted in the middle of a word, may call a cancellation an outage.
+                    raise asyncio.CancelledError from outage
                 self._watch.interrupted(self._partition, outage, self._again_s)
                 await asyncio.sleep(self._again_s)
                 self._again_s = min(self._again_s * 2, _AGAIN_S_MAX)

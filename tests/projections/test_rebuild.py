@@ -99,8 +99,8 @@ async def test_reads_and_writes_go_on_while_tables_are_exchanged(database: Async
 
     async def write() -> None:
         while not stop.is_set():
-            log.add(*(finished(conversation="busy") for _ in range(20)))
-            await asyncio.sleep(0.01)
+            log.add(*(finished(conversation="busy") for _ in range(5)))
+            await asyncio.sleep(0.02)
 
     async def look() -> None:
         async with database.connect() as connection:  # one connection: its prepared statements outlive the exchange
@@ -108,7 +108,7 @@ async def test_reads_and_writes_go_on_while_tables_are_exchanged(database: Async
                 found = await connection.execute(text("SELECT count(*) FROM usage"))
                 counts.append(int(found.scalar_one()))
                 await connection.commit()
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.005)
 
     async with running(database, log):
         around = [asyncio.create_task(write()), asyncio.create_task(look())]
