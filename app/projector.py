@@ -9,8 +9,9 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from itertools import groupby
-from typing import Final
+from typing import Final, NoReturn
 
 import asyncpg
 import structlog
@@ -19,11 +20,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import outbox, partitions, ready, telemetry
+from app import outbox, partitions, ready, telemetry, trimmer
+from app.continuity import went_back
 from app.log import Log
 from app.log.connection import LogRefused
 from app.postgres import engine
-from app.readers import LogSource, Watch, extent, rest_the_collector
+from app.readers import Extent, LogSource, Watch, extent, rest_the_collector
 from app.settings import Settings, settings
 from projections import PROJECTIONS
 from projections.runner import Runner
@@ -45,12 +47,17 @@ class Stuck(Exception):
     """A runner does not come round; a new process may."""
 
 
+class LogWentBack(Exception):
+    """The log lacks what has been read from it: a person has to decide (docs/runbook.md)."""
+
+
 async def serve(chosen: Settings) -> None:
-    """Run everything until cancelled. Raises Stuck, and whatever nobody foresaw."""
+    """Run everything until cancelled. Raises Stuck, LogWentBack, and whatever nobody foresaw."""
     async with AsyncExitStack() as stack:
         stream = await Log(chosen.log, name="projector", partitions=chosen.helix_partitions).open()
         stack.push_async_callback(stream.close)
         database = await stack.enter_async_context(engine(chosen.database))
+        compared = await _refuse_another_log(stream, database)
         watch = Watch()
         runners = []
         for partition in range(chosen.helix_partitions):
@@ -63,17 +70,42 @@ async def serve(chosen: Settings) -> None:
                 tasks.create_task(runner.run())
             tasks.create_task(outbox.publish_always(chosen.database, stream))
             tasks.create_task(partitions.keep(database))
-            tasks.create_task(_look_after(runners, database, stream, watch))
+            tasks.create_task(trimmer.keep_short(stream, database))
+            tasks.create_task(_look_after(runners, database, stream, watch, compared))
             log.info("projector_started", partitions=chosen.helix_partitions, projections=[p.name for p in PROJECTIONS])
             ready.announce()
 
 
-async def _look_after(runners: Sequence[Runner], database: AsyncEngine, stream: Log, watch: Watch) -> None:
+async def _refuse_another_log(stream: Log, database: AsyncEngine) -> bool:
+    """Whether log and Postgres could be asked. Raises LogWentBack when a partition's log is not the one that was read."""
+    try:
+        async with database.connect() as connection:
+            faults = await went_back(stream, connection)
+    except (DBAPIError, *OUTAGES) as outage:
+        log.warning("log_not_compared", error=type(outage).__name__)
+        return False
+    for fault in faults:
+        telemetry.ALARMS.labels("log_went_back").inc()
+        log.error("log_went_back", **asdict(fault))
+    if faults:
+        raise LogWentBack(f"{len(faults)} of {stream.partitions} partitions")
+    return True
+
+
+async def _look_after(
+    runners: Sequence[Runner], database: AsyncEngine, stream: Log, watch: Watch, compared: bool
+) -> None:
+    before: dict[int, Extent] = {}
     while True:
         await asyncio.sleep(MEASURE_S)
         try:
-            for partition in range(stream.partitions):
-                watch.measure(partition, await extent(stream, partition))
+            now = {partition: await extent(stream, partition) for partition in range(stream.partitions)}
+            fewer = [partition for partition in before if now[partition].added < before[partition].added]
+            if fewer or not compared or any(watch.ahead_of(partition, one) for partition, one in now.items()):
+                compared = await _refuse_another_log(stream, database)
+            before = now
+            for partition, one in now.items():
+                watch.measure(partition, one)
             late = [one for one in runners if asyncio.get_running_loop().time() - one.stepped_at > STUCK_S]
             if late:
                 async with database.connect() as connection:
@@ -95,15 +127,22 @@ async def _until_told(chosen: Settings) -> None:
 
 
 def run() -> None:
-    """The projector process, until SIGTERM. Exits with 1 when it is stuck."""
+    """The projector process, until SIGTERM. Exits with 1 when it is stuck or the log went back."""
     chosen = settings()
     telemetry.configure(chosen, "projector")
     rest_the_collector()
     try:
         uvloop.run(_until_told(chosen))
+    except LogWentBack as refused:
+        _end("log_not_the_one_that_was_read", refused)
     except ExceptionGroup as faults:
-        stuck = faults.subgroup(Stuck)
-        if stuck is None:
+        expected = faults.subgroup((Stuck, LogWentBack))
+        if expected is None:
             raise
-        log.error("projector_stuck", why=str(stuck.exceptions[0]))
-        raise SystemExit(1) from None
+        stuck = isinstance(expected.exceptions[0], Stuck)
+        _end("projector_stuck" if stuck else "log_not_the_one_that_was_read", expected.exceptions[0])
+
+
+def _end(fact: str, why: Exception) -> NoReturn:
+    log.error(fact, why=str(why))
+    raise SystemExit(1) from None

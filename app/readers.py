@@ -17,7 +17,7 @@ from app import telemetry
 from app.log import Connection, Log
 from app.log.connection import LogRefused
 from app.log.keys import events
-from projections.projection import BEGINNING
+from projections.projection import BEGINNING, order
 
 log = structlog.get_logger()
 
@@ -109,6 +109,12 @@ class Watch:
 
     def interrupted(self, partition: int, error: Exception, again_s: float) -> None:
         log.warning("projections_interrupted", partition=partition, error=type(error).__name__, again_s=again_s)
+
+    def ahead_of(self, partition: int, now: Extent) -> bool:
+        """Whether a reader stands behind the newest entry there ever was."""
+        return any(
+            of == partition and order(reader.entry_id) > order(now.last_id) for (_, of), reader in self._readers.items()
+        )
 
     def measure(self, partition: int, now: Extent) -> dict[str, int]:
         """Projection → entries of a partition that it has not passed, told to the metrics as well."""

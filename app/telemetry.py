@@ -51,6 +51,12 @@ STRAYED_ROWS = Gauge(
     ("table",),
     multiprocess_mode="livemostrecent",
 )
+LOG_MEMORY = Gauge(
+    "helix_log_memory_share",
+    "Used memory of the log server as a share of its limit",
+    multiprocess_mode="livemostrecent",
+)
+ALARMS = Counter("helix_alarms_total", "Facts that a person has to look into (docs/runbook.md)", ("kind",))
 IN_FLIGHT = Gauge("helix_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
 CALLS_IN_FLIGHT = Gauge("helix_calls_in_flight", "Provider calls being made", multiprocess_mode="livesum")
 TIME_TO_FIRST_TOKEN = Histogram(

@@ -1,0 +1,1 @@
+"""What keeps the log bounded and whole: trimming, shedding, and noticing what is lost."""
