@@ -31,7 +31,7 @@ async def test_a_run_measures_everything_and_finds_each_request_billed_once() ->
         "chunk_cpu_us",
         "added_p50_ms",
         "first_word_ms",
-        "streams_held",
+        "streams_carried",
         "projection_events_per_s",
         "replay_events_per_s",
         "xadd_ratio",
