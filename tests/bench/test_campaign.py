@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.bench import campaign
 from app.bench.scale import Scale
 
@@ -19,6 +21,7 @@ SMALLEST = Scale(
 )
 
 
+@pytest.mark.timeout(300)  # a whole Helix starts, works and stops in it, on a machine that may be busy
 async def test_a_run_measures_everything_and_finds_each_request_billed_once() -> None:
     stages: list[str] = []
     result = await campaign.run(SMALLEST, peer=None, say=stages.append)
