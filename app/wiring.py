@@ -22,6 +22,7 @@ from app.log import Log
 from app.providers.catalogue import load_catalogue
 from app.providers.world import World
 from app.settings import Settings
+from app.shedding import Shedding
 from app.vault import Vault
 from handlers.rules.catalogue import Catalogue
 
@@ -40,6 +41,7 @@ class WebParts:
     identities: Identities
     catalogue: Catalogue
     listener: Listener
+    shedding: Shedding
     database: AsyncEngine
     """For the read models; the hot road uses the pool."""
     web: str
@@ -72,6 +74,9 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         listener = Listener(log, web)
         await listener.start()
         stack.push_async_callback(listener.stop)
+        shedding = Shedding(log)
+        await shedding.start()
+        stack.push_async_callback(shedding.stop)
         database = create_async_engine(
             make_url(settings.database).set(drivername="postgresql+asyncpg"),
             pool_size=READERS,
@@ -79,7 +84,8 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             pool_pre_ping=True,
         )
         stack.push_async_callback(database.dispose)
-        yield WebParts(settings, log, pool, vault, identities, load_catalogue(settings), listener, database, web)
+        catalogue = load_catalogue(settings)
+        yield WebParts(settings, log, pool, vault, identities, catalogue, listener, shedding, database, web)
 
 
 @asynccontextmanager

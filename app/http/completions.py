@@ -29,6 +29,7 @@ from app.live.listen import ClientGone, Follower
 from app.log import LogGone
 from app.log.connection import LogRefused
 from app.log.log import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
+from app.shedding import RETRY_AFTER_S
 from app.vault import Erased
 from app.wiring import WebParts
 from events.completions import Complete, Optimize
@@ -76,6 +77,13 @@ class Completions:
         parts, headers, state = self._parts, scope["headers"], scope["state"]
         identity = await identify(parts.identities, headers, "chat")
         state["account"] = identity.account
+        if parts.shedding.full:
+            raise Refused(
+                503,
+                "log_full",
+                "The log is nearly full; what was accepted is being finished first. Try again later.",
+                headers=retry_after(RETRY_AFTER_S),
+            )
         raw = await read_body(receive)
         parsed = parse_object(raw)
         try:
@@ -123,7 +131,7 @@ class Completions:
             standing = await parts.log.standing(account, request)
         except (LogGone, LogRefused):
             raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
-        if standing is not None:
+        if standing is not None and not (standing.event and await parts.log.event(account, standing.event) is None):
             return following(parts.log, account, request)
         try:
             async with parts.database.connect() as connection:

@@ -1,20 +1,30 @@
-"""How full the log server is. One rule: above its limit it refuses every write, so the share is told, not the bytes."""
+"""How full the log is. One rule: above its limit a server refuses every write, so the share is told, not the bytes."""
 
 from __future__ import annotations
+
+import asyncio
+from typing import Final
 
 from app.log.connection import Connection
 from app.log.log import Log
 
+UNKNOWN: Final = 0.0
+"""Of a server that does not tell its limit nor its machine's memory."""
 
-async def share_used(of: Connection | Log) -> float:
-    """Used memory as a share of what the server may use: 1.0 is where it refuses to write. Raises LogGone.
+
+async def share_used(log: Log) -> float:
+    """Used memory of the fullest server as a share of what it may use: 1.0 is where it refuses to write.
 
     A server without a limit of its own is held to the memory of its machine. What the server does not count towards
-    the limit (buffers of its file and its replicas) is not counted here.
+    the limit (buffers of its file and its replicas) is not counted here. Raises LogGone when none can be reached.
     """
-    asked = of.command("INFO", "memory") if isinstance(of, Log) else of("INFO", "memory")
-    said: bytes = await asked
+    reachable = [connection for connection in log.nodes.connections if connection.connected]
+    return max(await asyncio.gather(*(_share(one) for one in reachable or log.nodes.connections)))
+
+
+async def _share(of: Connection) -> float:
+    said: bytes = await of("INFO", "memory")
     facts = dict(line.split(b":", 1) for line in said.splitlines() if b":" in line)
     used = int(facts[b"used_memory"]) - int(facts.get(b"mem_not_counted_for_evict", 0))
     limit = int(facts[b"maxmemory"]) or int(facts.get(b"total_system_memory", 0))
-    return used / limit if limit else 0.0
+    return used / limit if limit else UNKNOWN
