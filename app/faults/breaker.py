@@ -36,6 +36,9 @@ SUCCESSOR_S: Final = 20.0
 AT_WORK_S: Final = 10.0
 """How long to wait for a victim that has work in its hands; then it is taken as it is."""
 
+STALE_HELD: Final = 3
+"""Commands that the worker without a fence shall have in its hands, so that one of them ends twice."""
+
 FROZEN_OVER_LEASE_S: Final = (0.8, 2.0)
 """How much longer than its lease a process is frozen: time for another to take over, and to get on."""
 
@@ -114,7 +117,7 @@ class Breaker:
     async def _freeze(self, fault: Literal["freeze", "stale"]) -> tuple[str, int]:
         if fault == "stale" and self._reach.stale:
             name, pid_of = self._reach.stale
-            held = await self._at_work(lambda: self._held(name))
+            held = await self._at_work(lambda: self._held(name), least=STALE_HELD)
             pid, parent = pid_of(), os.getpid()
         else:
             place, held = await self._victim("worker")
@@ -176,9 +179,9 @@ class Breaker:
         held = await self._at_work(lambda: self._held(f"worker-{chosen + 1}"))
         return chosen, held
 
-    async def _at_work(self, look: Callable[[], Awaitable[int]]) -> int:
+    async def _at_work(self, look: Callable[[], Awaitable[int]], *, least: int = 1) -> int:
         until = time.monotonic() + AT_WORK_S
-        while not (held := await look()) and time.monotonic() < until:  # noqa: ASYNC110  # it happens in other processes
+        while (held := await look()) < least and time.monotonic() < until:  # noqa: ASYNC110  # it happens in other processes
             await asyncio.sleep(_LOOK_S)
         return held
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from app.faults.breaker import Breaker, NotBroken
 from app.faults.checker import INVARIANTS, NOT_APPLICABLE, Verdict, check
-from app.faults.clients import Crowd
+from app.faults.crowd import Crowd
 from app.faults.evidence import Evidence
 from app.faults.gather import gather
 from app.faults.history import FaultName, History, read_history
@@ -117,6 +117,7 @@ async def _load_and_break(
         history,
         seed=seed,
         slow=scenario.slow,
+        patience_s=scenario.patience_s,
         began=began,
     )
     load = asyncio.create_task(crowd.run(scenario.clients))

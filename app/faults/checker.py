@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from app.faults.evidence import Evidence
+from app.faults.figures import Figures, figures_of
 from app.faults.history import Broken, Call, Frame, Probe
 
 INVARIANTS: Final = {
@@ -31,9 +32,6 @@ INVARIANTS: Final = {
 
 NOT_APPLICABLE: Final = {"I10": "there is no audit log yet"}
 
-EXAMPLES_MAX: Final = 20
-"""Of each invariant; the evidence holds them all."""
-
 WORD: Final = re.compile(r"(\w+)\.c(\d+)\.(\d+)")
 """A word of the campaign's provider: question, number of the call, place in the answer."""
 
@@ -48,27 +46,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What was looked at, so that a clean verdict over nothing is not taken for one."""
-
-    calls: int
-    promised: int
-    terminals: int
-    parked: int
-    resumptions: int
-    restarts_seen: int
-    broken_streams: int
-    provider_calls: int
-    provider_calls_repeated: int
-    """More than one call for a request that was accepted once: done again by a later attempt."""
-    provider_calls_unexplained: int
-    """More calls than the request's attempts can have made."""
-    faults: dict[str, int] = field(default_factory=dict)
-    commands_hit: int = 0
-    bytes_lost: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the checker says."""
 
@@ -80,6 +57,7 @@ class Verdict:
         return not self.findings
 
     def count(self, invariant: str) -> int:
+        """How often this one was broken."""
         return sum(one.invariant == invariant for one in self.findings)
 
 
@@ -98,7 +76,7 @@ def check(history: Sequence[Call | Broken | Probe], evidence: Evidence) -> Verdi
         lambda: _texts(calls),
     )
     findings = tuple(finding for judge in judges for finding in judge())
-    return Verdict(findings, _figures(calls, faults, evidence))
+    return Verdict(findings, figures_of(calls, faults, evidence))
 
 
 def _promises(calls: Iterable[Call], evidence: Evidence) -> Iterator[Finding]:
@@ -258,35 +236,3 @@ def position(id: str) -> tuple[int, int, int]:
     entry, _, piece = id.partition(".")
     milliseconds, _, sequence = entry.partition("-")
     return int(milliseconds), int(sequence or 0), int(piece) if piece else 10**9
-
-
-def _figures(calls: Sequence[Call], faults: Sequence[Broken], evidence: Evidence) -> Figures:
-    requests_of: defaultdict[str, set[str]] = defaultdict(set)
-    for call in calls:
-        requests_of[call.question].update(call.promised)
-    attempts = {live.request: max(live.attempts, default=1) for live in evidence.live}
-    within = {end.request: max(1, end.calls) for end in evidence.terminals}
-    repeated = unexplained = 0
-    for question, count in evidence.asked.items():
-        requests = requests_of[question]
-        may = sum(attempts.get(one, 1) - 1 + within.get(one, 1) for one in requests)
-        repeated += max(0, count - max(1, len(requests)))
-        if requests and count > may:
-            unexplained += count - may
-    return Figures(
-        calls=len(calls),
-        promised=len({request for call in calls for request in call.promised}),
-        terminals=len(evidence.terminals),
-        parked=len(evidence.parked),
-        resumptions=sum(max(0, len(call.statuses) - 2) for call in calls if call.kind == "resumed"),
-        restarts_seen=sum(frame.kind == "restarted" for call in calls for frame in call.frames),
-        broken_streams=sum(
-            call.kind == "stream" and call.seen == "completed" and len(call.statuses) > 1 for call in calls
-        ),
-        provider_calls=sum(evidence.asked.values()),
-        provider_calls_repeated=repeated,
-        provider_calls_unexplained=unexplained,
-        faults=dict(Counter(one.fault for one in faults)),
-        commands_hit=sum(one.held for one in faults),
-        bytes_lost=sum(one.lost_bytes for one in faults),
-    )

@@ -1,4 +1,4 @@
-"""The crowd: clients of every kind that ask through the real HTTP door, and write down what they were told.
+"""Clients of every kind that ask through the real HTTP door, and remember what they were told.
 
 One rule: a client believes what it was told and nothing else; what it was not told is `unknown`.
 """
@@ -15,12 +15,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from app.faults.history import Call, Frame, History, Kind, Probe, Seen
+from app.faults.history import Call, Frame, Kind, Seen
 from app.faults.provider import MODEL, Question
 from app.faults.sse import events_of
-
-PATIENCE_S: Final = 120.0
-"""How long a client comes back for what it was promised; longer than any outage of a campaign and what follows it."""
 
 POLL_S: Final = 15
 """What a client lets one poll wait."""
@@ -28,13 +25,8 @@ POLL_S: Final = 15
 CALL_S: Final = 60.0
 """One HTTP call; a web process that died without a reset is given up on after this."""
 
-PROBES: Final = 20
-"""Requests that are asked for with another account's key at the end."""
-
 PAUSE_S: Final = (0.05, 0.3)
 """Before a client tries again."""
-
-KINDS: Final[Mapping[Kind, int]] = {"plain": 3, "stream": 4, "async": 3, "keyed": 4, "resumed": 5, "leaving": 1}
 
 _BROKEN: Final = (aiohttp.ClientError, TimeoutError, ConnectionError)
 
@@ -78,77 +70,18 @@ class Story:
         )
 
 
-class Crowd:
-    """So many clients, each asking one question after the other until told to stop."""
-
-    def __init__(
-        self, base_url: str, keys: Mapping[str, str], history: History, *, seed: int, slow: float, began: float
-    ) -> None:
-        self._base_url = base_url
-        self._keys = keys
-        self._history = history
-        self._seed = seed
-        self._slow = slow
-        self._began = began
-        self._stopping = False
-        self.stories = 0
-        """How many have ended."""
-
-    def stop(self) -> None:
-        """No new questions; what has begun goes on to its end."""
-        self._stopping = True
-
-    async def run(self, clients: int) -> None:
-        """Returns when all have ended their last story."""
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        timeout = aiohttp.ClientTimeout(total=CALL_S)
-        async with aiohttp.ClientSession(self._base_url, connector=connector, timeout=timeout) as session:
-            await asyncio.gather(*(self._live(session, number) for number in range(clients)))
-
-    async def probe(self) -> None:
-        """Ask for some requests with the key of another account."""
-        stories = [record for record in self._history.records if isinstance(record, Call) and record.promised]
-        dice = random.Random(self._seed)  # noqa: S311  # for repeating, not for secrets
-        timeout = aiohttp.ClientTimeout(total=CALL_S)
-        async with aiohttp.ClientSession(self._base_url, timeout=timeout) as session:
-            for story in dice.sample(stories, min(PROBES, len(stories))):
-                strangers = [key for account, key in self._keys.items() if account != story.account]
-                headers = {"authorization": f"Bearer {dice.choice(strangers)}"}
-                async with session.get(f"/v1/requests/{story.promised[0]}", headers=headers) as answer:
-                    self._history.write(Probe(request=story.promised[0], status=answer.status))
-
-    async def _live(self, session: aiohttp.ClientSession, number: int) -> None:
-        # A client's own dice: what it asks depends on the seed alone, not on what the others do.
-        dice = random.Random(f"{self._seed}/{number}")  # noqa: S311  # for repeating, not for secrets
-        account = list(self._keys)[number % len(self._keys)]
-        asked = 0
-        while not self._stopping:
-            kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
-            question = Question(
-                f"q{self._seed}x{number}x{asked}", dice.randint(3, 12), round(dice.randint(5, 60) * self._slow)
-            )
-            story = Story(kind, account, question, self._now())
-            client = Client(session, self._keys[account], story, dice)
-            seen = await client.live()
-            self._history.write(story.told(seen, self._now()))
-            asked += 1
-            self.stories += 1
-            if seen in ("refused", "unknown"):
-                await asyncio.sleep(dice.uniform(*PAUSE_S))
-
-    def _now(self) -> float:
-        return time.monotonic() - self._began
-
-
 class Client:
     """One story, told by its kind."""
 
-    def __init__(self, session: aiohttp.ClientSession, key: str, story: Story, dice: random.Random) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, key: str, story: Story, dice: random.Random, patience_s: float
+    ) -> None:
         self._session = session
         self._key = key
         self._story = story
         self._dice = dice
-        self._until = time.monotonic() + PATIENCE_S
+        self._until = time.monotonic() + patience_s
+        self._call_s = min(CALL_S, patience_s)
 
     async def live(self) -> Seen:
         lives: dict[Kind, Callable[[], Any]] = {
@@ -188,7 +121,7 @@ class Client:
     async def _ask_whole(self, headers: Mapping[str, str], within_s: float | None = None) -> Seen:
         story = self._story
         try:
-            async with asyncio.timeout(within_s), self._post(headers, stream=False) as answer:
+            async with asyncio.timeout(within_s or self._call_s), self._post(headers, stream=False) as answer:
                 story.statuses.append(answer.status)
                 document = json.loads(await answer.read())
         except _BROKEN:
@@ -209,7 +142,8 @@ class Client:
         """The words as they come; what breaks off is asked for by its id."""
         story, text, request = self._story, "", ""
         try:
-            async with self._post({"x-helix-on-disconnect": "continue"}, stream=True) as answer:
+            post = self._post({"x-helix-on-disconnect": "continue"}, stream=True)
+            async with asyncio.timeout(self._call_s), post as answer:
                 story.statuses.append(answer.status)
                 if answer.status != 200:
                     return "refused"
@@ -260,7 +194,8 @@ class Client:
         """One connection; None when it must be made again."""
         story = self._story
         headers = self._headers({"last-event-id": story.frames[-1].id} if story.frames else {})
-        async with self._session.get(f"/v1/requests/{request}/events", headers=headers) as answer:
+        get = self._session.get(f"/v1/requests/{request}/events", headers=headers)
+        async with asyncio.timeout(self._call_s), get as answer:
             story.statuses.append(answer.status)
             if answer.status == 404:
                 return "missing"

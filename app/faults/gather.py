@@ -54,7 +54,7 @@ async def gather(facts: Facts, data: Path, asked: Mapping[str, int], *, rebuild:
             requests=await _rows(database, "SELECT event_id, id AS request_id, user_id, cost_usd FROM requests"),
             live=tuple(live),
             parked=tuple(Letter(request=one.request, why=one.why) for one in await letters(log)),
-            rebuilt=tuple([await _rebuild(name, data) for name in REBUILT if rebuild]),
+            rebuilt=tuple(await asyncio.gather(*(_rebuild(name, data) for name in REBUILT if rebuild))),
             asked=dict(asked),
         )
     finally:

@@ -7,6 +7,7 @@ for one another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections import Counter
@@ -65,12 +66,14 @@ class CountingProvider:
         self, request: web.Request, question: Question, words: list[str], usage: dict[str, int]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        for word in words:
-            await asyncio.sleep(question.chunk_ms / 1000)
-            await response.write(_event([{"index": 0, "delta": {"content": word}, "finish_reason": None}]))
-        await response.write(_event([{"index": 0, "delta": {}, "finish_reason": "stop"}]))
-        await response.write(_event([], usage) + b"data: [DONE]\n\n")
+        # The worker that asked may be killed at any word.
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            for word in words:
+                await asyncio.sleep(question.chunk_ms / 1000)
+                await response.write(_event([{"index": 0, "delta": {"content": word}, "finish_reason": None}]))
+            await response.write(_event([{"index": 0, "delta": {}, "finish_reason": "stop"}]))
+            await response.write(_event([], usage) + b"data: [DONE]\n\n")
         return response
 
 

@@ -33,6 +33,8 @@ class Scenario:
     unfenced: bool = False
     """One more worker, whose fence is taken down."""
     outage_s: float = 60.0
+    patience_s: float = 120.0
+    """How long a client comes back for what it was promised: longer than any outage here and what follows it."""
     must_break: tuple[str, ...] = ()
     """A control run: the checker must find these, or it is blind."""
 
@@ -76,11 +78,24 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         (0.5, 1.5),
         own_log=True,
     ),
+    "control": Scenario(
+        "control: no fence, and a log that fsyncs once a second; both must show",
+        {"stale": 2, "power": 2},
+        (0.8, 1.2),
+        clients=16,
+        workers=1,
+        slow=3.0,
+        appendfsync="everysec",
+        unfenced=True,
+        patience_s=8.0,
+        must_break=("I1", "I5"),
+    ),
     "control-everysec": Scenario(
         "control: a log that fsyncs once a second loses its power; must lose what was promised",
         {"power": 1},
         (1.0, 2.0),
         appendfsync="everysec",
+        patience_s=15.0,
         must_break=("I1",),
     ),
     "control-unfenced": Scenario(
