@@ -135,6 +135,11 @@ class Worker:
             await self._reclaim(partition, own=True)
         self._keepers.append(asyncio.create_task(self._reclaim_always(), name="reclaim"))
 
+    @property
+    def holding(self) -> int:
+        """How many commands are in this worker's hands, begun or not."""
+        return len(self._jobs)
+
     async def take(self, partition: int, entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]) -> None:
         """Hold the entries, and start each as soon as there is room. Returns when all have been started: until then
         nothing more is read, which is the back-pressure."""
@@ -376,8 +381,8 @@ class Worker:
 
     # The end.
 
-    async def drain(self) -> None:
-        """Give back what has not begun, finish what has, give the rest back too."""
+    async def drain(self, within_s: float = DRAIN_S) -> None:
+        """Give back what has not begun, finish what has, give back too what is not finished in time."""
         self._draining = True
         waiting = [job for job in self._jobs.values() if job.task is None]
         running = {job.task: job for job in self._jobs.values() if job.task is not None}
@@ -385,7 +390,7 @@ class Worker:
         for job in waiting:
             self._let_go(job)
         await self._give_back(waiting)
-        left = (await asyncio.wait(running, timeout=DRAIN_S))[1] if running else set()
+        left = (await asyncio.wait(running, timeout=within_s))[1] if running else set()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -459,19 +464,24 @@ def subscribe(broker: RedisBroker, partition: int, consumer: str, worker: Worker
         await worker.take(partition, entries)
 
 
-def application(chosen: Settings) -> FastStream:
-    """The FastStream application of one worker process."""
-    consumer = chosen.helix_process_name
-    broker = RedisBroker(
-        chosen.log,
+def reader(url: str, connections_max: int) -> RedisBroker:
+    """FastStream's broker: it reads, and nothing else."""
+    return RedisBroker(
+        url,
         socket_timeout=SOCKET_S,
         retry=Retry(ConstantBackoff(RETRY_S), -1, (ConnectionError, TimeoutError, ReadOnlyError)),
-        max_connections=chosen.redis_max_connections,
+        max_connections=connections_max,
         apply_types=False,
         graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,  # its line a batch; what goes wrong it says at its own levels
     )
+
+
+def application(chosen: Settings) -> FastStream:
+    """The FastStream application of one worker process."""
+    consumer = chosen.helix_process_name
+    broker = reader(chosen.log, chosen.redis_max_connections)
 
     @contextlib.asynccontextmanager
     async def life() -> AsyncIterator[None]:

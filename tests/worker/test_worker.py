@@ -1,0 +1,384 @@
+"""Whatever happens to its worker, a command ends exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from app.database import Unavailable
+from app.log import Log, keys
+from app.vault import Erased
+from app.worker import DELIVERIES_MAX
+from handlers.ports import ProviderFailed
+from handlers.rules.rating import Usage
+from tests.fakes.road import ACCOUNT, PlainVault, Says
+from tests.worker.working import ask, deliver, facts, parked, pending, providers, request, told, until, working
+
+HELLO = Says(["Hel", "lo"], usage=Usage(10, 2))
+LEASE_S = 0.4
+
+
+def gated(gate: asyncio.Event) -> Says:
+    return Says(["Hel", "lo"], usage=Usage(10, 2), hangs=True, gate=gate)
+
+
+async def frames(log: Log, number: int) -> list[tuple[int, str, int]]:
+    """(attempt, kind, number) of each entry of a live stream."""
+    said = await log.frames(ACCOUNT, request(number), "0-0")
+    return [(one.attempt, one.kind, one.number) for one in said]
+
+
+async def clean(log: Log) -> bool:
+    """Nobody holds anything, nothing waits, nothing is open."""
+    queued = await log.command("XLEN", keys.commands(0))
+    return (await pending(log), queued, await log.open_of(ACCOUNT)) == ([], 0, [])
+
+
+async def test_a_command_is_answered_and_leaves_nothing_behind(log: Log) -> None:
+    world = providers(always=HELLO)
+    async with working(log, world) as worker:
+        await ask(log, *range(100))
+        await deliver(log, worker)
+
+        assert sorted(await told(log, 100)) == [(request(number), "completed") for number in range(100)]
+        assert await clean(log)
+        assert await frames(log, 7) == [(1, "d", 1), (1, "d", 2), (1, "e", 3)]
+
+
+async def test_a_failure_is_an_end_too(log: Log) -> None:
+    world = providers(Says(fails=ProviderFailed("bad_request", "no", status=400)))
+    async with working(log, world) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+
+        assert await told(log, 1) == [(request(1), "failed")]
+        assert await clean(log)
+        assert await parked(log) == []
+
+
+# Owners that die, stall, or restart.
+
+
+async def test_what_a_stalled_worker_holds_is_taken_over_and_the_stalled_one_is_fenced(log: Log) -> None:
+    gate = asyncio.Event()
+    slow, quick = providers(gated(gate)), providers(HELLO)
+    async with working(log, slow, consumer="a") as stalled, working(log, quick, consumer="b", lease_s=LEASE_S):
+        await ask(log, 1)
+        await deliver(log, stalled)
+        assert await told(log, 1) == [(request(1), "completed")]
+
+        gate.set()
+        await until(lambda: not stalled.holding)
+
+        assert await facts(log) == [(request(1), "completed")]
+        assert (len(slow.asked), len(quick.asked)) == (1, 1)
+        assert await clean(log)
+        kinds = [one for one in await frames(log, 1) if one[0] == 2]
+        assert kinds == [(2, "r", 0), (2, "d", 1), (2, "d", 2), (2, "e", 3)]
+
+
+async def test_a_worker_that_wakes_up_to_a_lost_lease_stops_the_provider(log: Log) -> None:
+    world = providers(Says(["Hel"], hangs=True))
+    async with working(log, world, lease_s=LEASE_S) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await world.waiting.wait()
+        entry = (await log.command("XRANGE", keys.commands(0), "-", "+"))[0][0]
+        await log.command("XCLAIM", keys.commands(0), keys.COMPLETIONS, "b", 0, entry)
+
+        await until(lambda: world.closed == 1)
+        await until(lambda: not worker.holding)
+
+        assert (await facts(log), await pending(log)) == ([], [("b", 2)])
+
+
+async def test_a_restarted_worker_takes_back_all_that_its_former_life_left(log: Log) -> None:
+    await ask(log, *range(250))
+    await deliver(log, None, "a")
+    world = providers(always=HELLO)
+
+    async with working(log, world, consumer="a"):
+        assert sorted(await told(log, 250)) == [(request(number), "completed") for number in range(250)]
+
+    assert len(world.asked) == 250
+    assert await clean(log)
+
+
+async def test_what_is_being_worked_on_is_renewed_and_left_alone(log: Log) -> None:
+    gate = asyncio.Event()
+    world = providers(always=gated(gate))
+    async with (
+        working(log, world, consumer="a", lease_s=LEASE_S) as worker,
+        working(log, world, consumer="b", lease_s=LEASE_S),
+    ):
+        await ask(log, 1, 2, 3)
+        await deliver(log, worker)
+        await asyncio.sleep(3 * LEASE_S)
+
+        gate.set()
+
+        assert len(await told(log, 3)) == 3
+        assert len(world.asked) == 3
+
+
+async def test_a_worker_that_was_frozen_longer_than_its_lease_does_not_begin_its_own_work_anew(log: Log) -> None:
+    gate = asyncio.Event()
+    world = providers(always=gated(gate))
+    async with working(log, world, lease_s=LEASE_S) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await world.waiting.wait()
+
+        time.sleep(1.5 * LEASE_S)  # noqa: ASYNC251  # the whole process stands still
+        await asyncio.sleep(LEASE_S)
+        gate.set()
+
+        assert await told(log, 1) == [(request(1), "completed")]
+        assert len(world.asked) == 1
+
+
+# What can never succeed.
+
+
+async def test_what_nobody_can_read_is_put_away_and_its_neighbours_are_answered(log: Log) -> None:
+    world = providers(always=HELLO)
+    async with working(log, world) as worker:
+        await ask(log, 1)
+        await log.command("XADD", keys.commands(0), "*", "__data__", b"\xff{", "type", "complete", "id", "?")
+        await log.command("XADD", keys.commands(0), "*", "nothing", "here")
+        await ask(log, 2)
+        await deliver(log, worker)
+
+        assert sorted(await told(log, 2)) == [(request(1), "completed"), (request(2), "completed")]
+        await until(lambda: not worker.holding)
+        assert (len(await parked(log)), await clean(log)) == (2, True)
+
+
+async def test_what_killed_five_workers_ends_as_failed_and_is_parked_without_asking_a_provider(log: Log) -> None:
+    await ask(log, 1)
+    await deliver(log, None, "a")
+    for _ in range(DELIVERIES_MAX - 1):
+        await log.reclaim(0, "a", idle_ms=0, most=10)
+    world = providers()
+
+    async with working(log, world, consumer="a"):
+        assert await told(log, 1) == [(request(1), "failed")]
+
+    assert (await parked(log), world.asked) == ([f"delivered {DELIVERIES_MAX + 1} times"], [])
+    assert await clean(log)
+
+
+async def test_the_fifth_delivery_is_still_tried(log: Log) -> None:
+    await ask(log, 1)
+    await deliver(log, None, "a")
+    for _ in range(DELIVERIES_MAX - 2):
+        await log.reclaim(0, "a", idle_ms=0, most=10)
+
+    async with working(log, providers(HELLO), consumer="a"):
+        assert await told(log, 1) == [(request(1), "completed")]
+
+
+async def test_a_key_that_cannot_be_had_now_is_waited_for(log: Log) -> None:
+    vault = PlainVault([Unavailable("ConnectionRefusedError")])
+    async with working(log, providers(HELLO), vault=vault) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+
+        assert await told(log, 1) == [(request(1), "completed")]
+
+
+async def test_a_command_of_an_erased_account_is_put_away(log: Log) -> None:
+    world = providers()
+    async with working(log, world, vault=PlainVault([Erased("gone")])) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await until(lambda: not worker.holding)
+
+        assert (await parked(log), world.asked, await facts(log)) == (["erased"], [], [])
+
+
+# Room.
+
+
+async def test_no_more_is_asked_than_there_is_room_for_and_reading_waits(log: Log) -> None:
+    gate = asyncio.Event()
+    world = providers(always=gated(gate))
+    async with working(log, world, concurrency=2) as worker:
+        await ask(log, *range(5))
+        reading = asyncio.create_task(deliver(log, worker))
+        await until(lambda: len(world.asked) == 2)
+        await log.ping()
+        assert (len(world.asked), reading.done(), worker.holding) == (2, False, 5)
+
+        gate.set()
+
+        await reading
+        assert len(await told(log, 5)) == 5
+        await until(lambda: not worker.holding)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_command_that_comes_again_while_it_is_held_takes_the_place_of_its_former_self(
+    log: Log, waits: bool
+) -> None:
+    gate = asyncio.Event()
+    world = providers(always=gated(gate))
+    async with working(log, world, concurrency=1) as worker:
+        if waits:
+            await ask(log, 9)
+            await deliver(log, worker)
+        await ask(log, 1)
+        first = asyncio.create_task(deliver(log, worker))
+        await until(lambda: worker.holding == 1 + waits)
+        found = await log.reclaim(0, "a", idle_ms=0, most=10, behind=await newest_but_one(log) if waits else "")
+        second = asyncio.create_task(worker.take(0, found.entries))
+        await asyncio.sleep(0)
+
+        gate.set()
+
+        await asyncio.gather(first, second)
+        assert sorted(await told(log, 1 + waits)) == [(request(1), "completed")] + [(request(9), "completed")] * waits
+        assert len(world.asked) == 2  # once more where it had begun, once where it had not
+        await until(lambda: not worker.holding)
+        await ask(log, 2)
+        await asyncio.wait_for(deliver(log, worker), 30)  # the room is whole again
+        assert len(await told(log, 2 + waits)) == 2 + waits
+
+
+async def newest_but_one(log: Log) -> str:
+    entries = await log.command("XREVRANGE", keys.commands(0), "+", "-", "COUNT", 2)
+    return str(entries[1][0].decode())
+
+
+async def test_a_command_replaced_before_its_first_step_gives_its_room_back(log: Log) -> None:
+    world = providers(always=HELLO)
+    async with working(log, world, concurrency=1) as worker:
+        await ask(log, 1)
+        await deliver(log, None)
+        entries = (await log.reclaim(0, "a", idle_ms=0, most=10)).entries
+        again = (await log.reclaim(0, "a", idle_ms=0, most=10)).entries
+
+        await worker.take(0, entries)  # made, and not yet begun
+        async with asyncio.timeout(30):
+            await worker.take(0, again)
+
+        assert await told(log, 1) == [(request(1), "completed")]
+        assert len(world.asked) == 1
+
+
+# Cancellation.
+
+
+async def test_a_cancellation_reaches_the_provider_through_the_control_channel(log: Log) -> None:
+    world = providers(Says(["Hel"], hangs=True))
+    async with working(log, world) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await world.waiting.wait()
+
+        await log.cancel(ACCOUNT, request(1), "client")
+
+        assert await told(log, 1) == [(request(1), "cancelled")]
+        assert (world.closed, await clean(log)) == (1, True)
+
+
+async def test_a_cancellation_nobody_heard_is_told_by_the_next_renewal(log: Log) -> None:
+    world = providers(Says(["Hel"], hangs=True))
+    async with working(log, world, lease_s=LEASE_S) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await world.waiting.wait()
+
+        await log.command("HSET", keys.request(0, request(1)), "cancel", "disconnect")
+
+        assert await told(log, 1) == [(request(1), "cancelled")]
+
+
+async def test_what_is_cancelled_while_it_waits_asks_nobody(log: Log) -> None:
+    world = providers()
+    await ask(log, 1)
+    await log.cancel(ACCOUNT, request(1), "client")
+    world.always = Says(hangs=True)
+    async with working(log, world) as worker:
+        await deliver(log, worker)
+
+        assert await told(log, 1) == [(request(1), "cancelled")]
+
+
+async def test_a_cancellation_that_comes_with_the_last_word_changes_nothing_but_the_outcome(log: Log) -> None:
+    gates = [asyncio.Event() for _ in range(60)]
+    world = providers(*map(gated, gates))
+    async with working(log, world) as worker:
+        await ask(log, *range(60))
+        await deliver(log, worker)
+        await until(lambda: len(world.asked) == 60)
+
+        async def end(number: int) -> None:
+            gates[number].set()
+            for _ in range(number % 6):
+                await asyncio.sleep(0)
+            await log.cancel(ACCOUNT, request(number), "client")
+
+        await asyncio.gather(*map(end, range(60)))
+
+        ended = await told(log, 60)
+        assert sorted(one for one, _ in ended) == [request(number) for number in range(60)]
+        assert {outcome for _, outcome in ended} <= {"completed", "cancelled"}
+        await until(lambda: not worker.holding)
+        assert await clean(log)
+
+
+# The end of the process.
+
+
+async def test_draining_finishes_what_has_begun_and_gives_the_rest_back_at_once(log: Log) -> None:
+    gate = asyncio.Event()
+    world = providers(always=gated(gate))
+    async with working(log, world, concurrency=1) as worker:
+        await ask(log, 1, 2, 3)
+        reading = asyncio.create_task(deliver(log, worker))
+        await world.waiting.wait()
+        draining = asyncio.create_task(worker.drain())
+        async with asyncio.timeout(30):
+            while not (given := (await log.reclaim(0, "b", idle_ms=1000 * 1000, most=10)).entries):  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.005)
+
+        gate.set()
+
+        await asyncio.gather(draining, reading)
+        assert [attempt for _, attempt, _ in given] == [2, 2]
+        assert (await facts(log), world.asked) == ([(request(1), "completed")], ["one/gpt"])
+
+
+async def test_draining_gives_back_what_does_not_end_in_time_without_a_word(log: Log) -> None:
+    world = providers(Says(["Hel"], hangs=True))
+    async with working(log, world) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await world.waiting.wait()
+
+        await worker.drain(within_s=0)
+
+        assert (await facts(log), world.closed) == ([], 1)
+    async with working(log, providers(HELLO), consumer="b", lease_s=LEASE_S):
+        assert await told(log, 1) == [(request(1), "completed")]
+
+
+async def test_who_is_draining_takes_nothing_over(log: Log) -> None:
+    gate = asyncio.Event()
+    world = providers(always=gated(gate))
+    async with working(log, world, consumer="a", lease_s=LEASE_S) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await world.waiting.wait()
+        draining = asyncio.create_task(worker.drain())
+        await ask(log, 2)
+        await deliver(log, None, "dead")
+
+        await asyncio.sleep(3 * LEASE_S)
+        gate.set()
+        await draining
+
+        assert (await facts(log), await pending(log)) == ([(request(1), "completed")], [("dead", 1)])
