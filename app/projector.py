@@ -63,7 +63,7 @@ async def serve(chosen: Settings) -> None:
         for partition in range(chosen.helix_partitions):
             for pace, group in groupby(sorted(PROJECTIONS, key=lambda one: one.pace.linger_s), lambda one: one.pace):
                 purpose = f"{partition}-{pace.linger_s:g}s"
-                source = LogSource(stream, await stack.enter_async_context(stream.blocking(purpose)))
+                source = LogSource(stream, await stack.enter_async_context(stream.blocking(purpose, partition)))
                 runners.append(Runner(database, source, tuple(group), partition, watch, outages=OUTAGES))
         async with asyncio.TaskGroup() as tasks:
             for runner in runners:

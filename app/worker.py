@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, cast
@@ -122,17 +122,20 @@ class Worker:
         self._speaker = Speaker(log_, telemetry.FLUSH_FRAMES.observe)
         self._draining = False
         self._keepers: list[asyncio.Task[None]] = []
-        self._control: Connection | None = None
+        self._controls: list[Connection] = []
 
     async def start(self) -> None:
         """Hear cancellations, take back what a former life of this consumer left, and begin to renew and reclaim."""
-        self._control = Connection(
-            self._log.url, name=f"{self._consumer}-control", on_connect=self._subscribe, on_push=self._told
-        )
-        await self._control.open()
+        for url, partitions in self._log.nodes.groups().items():
+            control = Connection(
+                url,
+                name=f"{self._consumer}-control",
+                on_connect=partial(_subscribe, partitions),
+                on_push=self._told,
+            )
+            self._controls.append(await control.open(patiently=True))
         self._keepers = [asyncio.create_task(self._renew_always(), name="renew")]
-        for partition in range(self._log.partitions):
-            await self._reclaim(partition, own=True)
+        await self._on_each_partition("reclaim", partial(self._reclaim, own=True))
         self._keepers.append(asyncio.create_task(self._reclaim_always(), name="reclaim"))
 
     @property
@@ -296,39 +299,44 @@ class Worker:
 
     # Ownership.
 
+    async def _on_each_partition(self, what: str, doing: Callable[[int], Awaitable[None]]) -> None:
+        """One partition after the other; one whose server is away does not keep the others from it."""
+        for partition in range(self._log.partitions):
+            try:
+                await doing(partition)
+            except LogGone:
+                pass  # the next round comes in time, or the lease is lost
+            except LogRefused as refused:
+                log.error(f"{what}_refused", partition=partition, reason=str(refused)[:100])
+
     async def _renew_always(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / RENEWALS_A_LEASE)
-            try:
-                await self._renew()
-            except LogGone:
-                pass  # after an outage the next renewal comes in time, or the lease is lost
-            except LogRefused as refused:
-                log.error("renewal_refused", reason=str(refused)[:100])
+            await self._on_each_partition("renewal", self._renew)
 
-    async def _renew(self) -> None:
-        for job, word in await self._claim(list(self._jobs.values()), idle_ms=0):
+    async def _renew(self, partition: int) -> None:
+        for job, word in await self._claim(partition, list(self._jobs.values()), idle_ms=0):
             if word == "!":
                 self._lost(job)
             elif word:
                 job.cancel(word)
 
     async def _give_back(self, jobs: Sequence[Job]) -> None:
-        """Anyone may take them over at once."""
-        try:
-            await self._claim(jobs, idle_ms=int(self._lease_s * 1000))
-        except (LogGone, LogRefused) as failed:
-            log.warning("commands_not_given_back", count=len(jobs), reason=str(failed)[:100])  # their lease runs out
+        """Anyone may take them over at once. What cannot be given back now is free when its lease runs out."""
 
-    async def _claim(self, jobs: Sequence[Job], *, idle_ms: int) -> list[tuple[Job, str]]:
-        """Say of each job that it is ours, idle for so long → the job and what the log server says of it."""
+        async def give(partition: int) -> None:
+            await self._claim(partition, jobs, idle_ms=int(self._lease_s * 1000))
+
+        await self._on_each_partition("giving_back", give)
+
+    async def _claim(self, partition: int, jobs: Sequence[Job], *, idle_ms: int) -> list[tuple[Job, str]]:
+        """Say of each job of a partition that it is ours, idle for so long → the job and what the log server says."""
         told: list[tuple[Job, str]] = []
-        for partition in range(self._log.partitions):
-            held = [job for job in jobs if job.owned.partition == partition]
-            for first in range(0, len(held), RENEW_BATCH):
-                batch = held[first : first + RENEW_BATCH]
-                said = await self._log.renew(partition, self._consumer, [job.owned for job in batch], idle_ms=idle_ms)
-                told += zip(batch, said, strict=True)
+        held = [job for job in jobs if job.owned.partition == partition]
+        for first in range(0, len(held), RENEW_BATCH):
+            batch = held[first : first + RENEW_BATCH]
+            said = await self._log.renew(partition, self._consumer, [job.owned for job in batch], idle_ms=idle_ms)
+            told += zip(batch, said, strict=True)
         return told
 
     def _lost(self, job: Job) -> None:
@@ -342,14 +350,11 @@ class Worker:
             await asyncio.sleep(self._lease_s / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
             if self._log.restored_ago_s < self._lease_s / 2:
                 continue  # in the outage nobody could renew: the living come first
-            try:
-                await self._renew()  # or what we could not renew in time would be begun anew beside itself
-                for partition in range(self._log.partitions):
-                    await self._reclaim(partition)
-            except LogGone:
-                pass  # the next round
-            except LogRefused as refused:
-                log.error("reclaim_refused", reason=str(refused)[:100])
+            await self._on_each_partition("reclaim", self._take_over)
+
+    async def _take_over(self, partition: int) -> None:
+        await self._renew(partition)  # or what we could not renew in time would be begun anew beside itself
+        await self._reclaim(partition)
 
     async def _reclaim(self, partition: int, *, own: bool = False) -> None:
         behind = ""
@@ -368,10 +373,6 @@ class Worker:
                 return
 
     # Cancellation.
-
-    async def _subscribe(self, connection: Connection) -> None:
-        for partition in range(self._log.partitions):
-            await connection("SUBSCRIBE", keys.control(partition))
 
     def _told(self, push: list[Reply]) -> None:
         by, _, request = push[2].decode().partition(" ")
@@ -399,9 +400,14 @@ class Worker:
         if left:
             await asyncio.wait(left, timeout=1)
         await self._give_back([running[task] for task in left])
-        if self._control:
-            await self._control.close()
+        for control in self._controls:
+            await control.close()
         log.info("worker_drained", given_back=len(waiting) + len(left))
+
+
+async def _subscribe(partitions: Sequence[int], connection: Connection) -> None:
+    for partition in partitions:
+        await connection("SUBSCRIBE", keys.control(partition))
 
 
 def _heed(job: Job, begun: asyncio.Future[Reply]) -> None:
@@ -481,7 +487,7 @@ def reader(url: str, connections_max: int) -> RedisBroker:
 def application(chosen: Settings) -> FastStream:
     """The FastStream application of one worker process."""
     consumer = chosen.helix_process_name
-    broker = reader(chosen.log, chosen.redis_max_connections)
+    brokers: list[RedisBroker] = []
 
     @contextlib.asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -494,14 +500,23 @@ def application(chosen: Settings) -> FastStream:
                 concurrency=chosen.worker_concurrency,
                 lease_s=chosen.helix_lease_s,
             )
-            for partition in range(chosen.helix_partitions):
-                subscribe(broker, partition, consumer, worker)
+            away = []
+            for url, partitions in parts.log.nodes.groups().items():
+                if not parts.log.nodes.connected(url):
+                    away.append(url)
+                    continue
+                brokers.append(reader(url, chosen.redis_max_connections))
+                app.add_broker(brokers[-1])
+                for partition in partitions:
+                    subscribe(brokers[-1], partition, consumer, worker)
             await worker.start()
+            watching = asyncio.create_task(_leave_when_moved(app, parts.log, away), name="watch the map")
             log.info("worker_started", consumer=consumer, partitions=chosen.helix_partitions)
             yield  # FastStream reads until it is told to stop, and has stopped reading when it comes back
+            watching.cancel()
             await worker.drain()
 
-    app = FastStream(broker, lifespan=life, logger=None)
+    app = FastStream(lifespan=life, logger=None)
 
     @app.after_startup
     async def announce() -> None:
@@ -509,12 +524,22 @@ def application(chosen: Settings) -> FastStream:
 
     @app.on_shutdown
     async def see_why() -> None:
-        if not all(subscriber.running for subscriber in broker.subscribers):
+        if not all(subscriber.running for broker in brokers for subscriber in broker.subscribers):
             # FastStream gives a lost group up and would end as if all were well; our own start declares it again.
             log.error("reader_lost")
             raise SystemExit(1)
 
     return app
+
+
+async def _leave_when_moved(app: FastStream, of: Log, away: Sequence[str]) -> None:
+    """A partition lies elsewhere, or a server that was away at the start is there: end in order, and start anew."""
+    while True:
+        if of.nodes.moved.is_set() or any(of.nodes.connected(url) for url in away):
+            break
+        await asyncio.sleep(PAUSE_S)
+    log.info("worker_leaves", reason="the log's partitions lie elsewhere")
+    app.exit()
 
 
 def _ports(parts: WorkerParts) -> Ports:

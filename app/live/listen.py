@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 BLOCK_MS: Final = 2000
 """How long one read waits on the server; short of the connection's own patience."""
+
+AGAIN_S: Final = 0.1
+"""Pause before reading again after an outage."""
 
 TRIM_EVERY: Final = 500
 """Entries between two trims of a reply stream: each trim is a write that the log server waits for the disk with."""
@@ -138,18 +141,37 @@ class Listener:
         return len(self._waiting)
 
     async def _read(self) -> None:
+        """One reader a server; where the partitions lie is asked anew when a server says that one has moved."""
+        while True:
+            groups = self._log.nodes.groups()
+            moved = asyncio.Event()
+            readers = [asyncio.create_task(self._read_from(partitions, moved)) for partitions in groups.values()]
+            try:
+                await moved.wait()
+            finally:
+                for reader in readers:
+                    reader.cancel()
+                await asyncio.gather(*readers, return_exceptions=True)
+            await asyncio.sleep(AGAIN_S)
+
+    async def _read_from(self, partitions: Sequence[int], moved: asyncio.Event) -> None:
+        names = [keys.reply(partition, self._web) for partition in partitions]
         while True:
             try:
-                async with self._log.blocking("listen") as connection:
+                async with self._log.blocking("listen", partitions[0]) as connection:
                     while True:
-                        await self._read_once(connection)
+                        await self._read_once(connection, names)
             except (LogGone, LogRefused) as failed:
                 log.warning("listening_interrupted", reason=str(failed))
-                await asyncio.sleep(0.1)
+                if str(failed).startswith("MOVED "):
+                    # Any command finds the new place, and with it the map is true again.
+                    await asyncio.gather(*(self._log.command("EXISTS", name) for name in names), return_exceptions=True)
+                    moved.set()
+                await asyncio.sleep(AGAIN_S)
 
-    async def _read_once(self, connection: Connection) -> None:
+    async def _read_once(self, connection: Connection, names: Sequence[str]) -> None:
         said = await connection(
-            "XREAD", "COUNT", 1000, "BLOCK", BLOCK_MS, "STREAMS", *self._after, *self._after.values()
+            "XREAD", "COUNT", 1000, "BLOCK", BLOCK_MS, "STREAMS", *names, *(self._after[name] for name in names)
         )
         for key, entries in said or ():
             for entry, words in entries:
@@ -179,7 +201,7 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
                 yield Heard(one, restarted=verdict == "restarted")
         if one.kind == "e" and verdict != "skip":
             return
-    async with log.blocking("follow") as connection:
+    async with log.blocking("follow", log.partition_of(account)) as connection:
         silent_ms = 0
         while True:
             frames = await log.frames(account, request, after, block_ms=BLOCK_MS, over=connection)

@@ -104,9 +104,17 @@ class Connection(asyncio.Protocol):
         self._broken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    async def open(self) -> Connection:
-        """Connect, or raise LogGone; from then on the connection mends itself until `close`."""
-        await self._connect()
+    async def open(self, *, patiently: bool = False) -> Connection:
+        """Connect, or raise LogGone; from then on the connection mends itself until `close`.
+
+        `patiently`: a server that is away now is tried again until it is there.
+        """
+        try:
+            await self._connect()
+        except LogGone:
+            if not patiently:
+                raise
+            self._broken.set()
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self._name}")
         return self
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final, Literal
 
+import structlog
+
 from app.log import keys
-from app.log.connection import Argument, Connection, LogRefused, Reply
+from app.log.connection import Argument, Connection, LogGone, LogRefused, Reply
+from app.log.nodes import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from events.message import Envelope
+
+log = structlog.get_logger()
 
 IDEMPOTENCY_S: Final = 48 * 3600
 """How long an Idempotency-Key is remembered (contract 3.2)."""
@@ -158,35 +163,35 @@ class Standing:
 
 
 class Log:
-    """The log of all partitions. One shared connection for what answers at once; blocking reads take their own."""
+    """The log of all partitions. One shared connection a server for what answers at once; blocking reads take their own."""
 
     def __init__(self, url: str, *, name: str, partitions: int = 1) -> None:
-        self.url = url
         self.name = name
         self.partitions = partitions
-        self._connection = Connection(url, name=name, on_connect=_load)
+        self.nodes = Nodes(url, name=name, partitions=partitions, prepare=_prepare)
+        self._connection = self.nodes
 
     async def open(self) -> Log:
         """Connect, or raise LogGone."""
-        await self._connection.open()
+        await self.nodes.open()
         return self
 
     async def close(self) -> None:
-        await self._connection.close()
+        await self.nodes.close()
 
     @property
     def connected(self) -> bool:
-        return self._connection.connected
+        return any(connection.connected for connection in self.nodes.connections)
 
     @property
     def restored_ago_s(self) -> float:
-        """How long ago the last outage ended; infinite when there was none."""
-        return self._connection.restored_ago_s
+        """How long ago the last outage of a server ended; infinite when there was none."""
+        return min(connection.restored_ago_s for connection in self.nodes.connections)
 
     @asynccontextmanager
-    async def blocking(self, purpose: str) -> AsyncIterator[Connection]:
-        """A connection of one's own, for commands that wait on the server."""
-        connection = Connection(self.url, name=f"{self.name}-{purpose}")
+    async def blocking(self, purpose: str, partition: int = 0) -> AsyncIterator[Connection]:
+        """A connection of one's own to the server that holds a partition, for commands that wait there."""
+        connection = Connection(self.nodes.url_of(partition), name=f"{self.name}-{purpose}")
         await connection.open()
         try:
             yield connection
@@ -194,25 +199,28 @@ class Log:
             await connection.close()
 
     def command(self, *words: Argument) -> asyncio.Future[Reply]:
-        """Any other command, over the shared connection."""
+        """Any other command, over the shared connection to the server that holds its key."""
         return self._connection(*words)
 
     def partition_of(self, account: str) -> int:
         return keys.partition_of(account, self.partitions)
 
     async def ping(self) -> None:
+        """Raises LogGone when no server answers."""
         await self._connection("PING")
 
     # Declared once, when migrating and when a process starts.
 
     async def declare(self) -> None:
-        """Make every stream and group that is missing. A group starts at 0: what was written before it is read too."""
-        for partition in range(self.partitions):
-            try:
-                await self._connection("XGROUP", "CREATE", keys.commands(partition), keys.COMPLETIONS, "0", "MKSTREAM")
-            except LogRefused as refused:
-                if not str(refused).startswith("BUSYGROUP"):
-                    raise
+        """Make every stream and group that is missing. A group starts at 0: what was written before it is read too.
+
+        Raises LogGone when no server can be reached; one of a cluster declares its own as soon as it is back.
+        """
+        asked = [_declare(self._connection, partition) for partition in range(self.partitions)]
+        refused = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
+        fatal = [one for one in refused if not isinstance(one, LogGone)]
+        if fatal or len(refused) == self.partitions:
+            raise (fatal or refused)[0]
 
     # The door.
 
@@ -467,8 +475,27 @@ class Log:
         return self._connection("EVALSHA", _DIGESTS[name], len(script_keys), *script_keys, *words)
 
 
-async def _load(connection: Connection) -> None:
-    await asyncio.gather(*(connection("SCRIPT", "LOAD", body) for body in _SCRIPTS.values()))
+async def _prepare(connection: Connection, partitions: Sequence[int]) -> None:
+    """What a server must know before it is asked anything."""
+    await asyncio.gather(
+        *(connection("SCRIPT", "LOAD", body) for body in _SCRIPTS.values()),
+        *(_declare(connection, partition) for partition in partitions),
+    )
+
+
+async def _declare(ask: Callable[..., asyncio.Future[Reply]], partition: int) -> None:
+    try:
+        await ask("XGROUP", "CREATE", keys.commands(partition), keys.COMPLETIONS, "0", "MKSTREAM")
+    except LogRefused as refused:
+        if not str(refused).startswith("BUSYGROUP"):
+            raise
+        return
+    waiting, used = await asyncio.gather(
+        ask("XLEN", keys.commands(partition)), ask("EXISTS", keys.events(partition))
+    )
+    if waiting or used:
+        # Somebody destroyed it. From 0 it loses nothing: what is finished has been deleted, the rest is asked again.
+        log.error("group_was_lost", partition=partition, group=keys.COMPLETIONS, commands_waiting=waiting)
 
 
 def _field(words: Sequence[bytes], name: bytes) -> bytes:
