@@ -48,6 +48,10 @@ class KeyRing:
             keys.setdefault(sha256(key).hexdigest()[:_NAME_DIGITS], key)
         return cls(keys)
 
+    def holds(self, name: str) -> bool:
+        """Whether what was wrapped by the key of this name can be unwrapped."""
+        return name in self._ciphers
+
     def wrap(self, account: str, number: int, data_key: bytes) -> bytes:
         """→ nonce and ciphertext, bound to the account and number so that rows cannot be exchanged."""
         nonce = os.urandom(_NONCE_BYTES)

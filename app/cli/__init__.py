@@ -25,12 +25,17 @@ COMMANDS: Final = {
     "replay": "app.cli.replay:replay",
     "log": "app.cli.log:log",
     "parked": "app.cli.log:parked",
+    "backup": "app.cli.backup:backup",
+    "restore": "app.cli.backup:restore",
+    "reseed": "app.cli.backup:reseed",
     "doctor": "app.cli.doctor:doctor",
     "faults": "app.cli.faults:faults",
 }
 """Word → `module:name` of a function (a command) or a typer application (commands of its own)."""
 
-BESIDE_UP: Final = frozenset({"user", "key", "vault", "replay", "log", "parked", "doctor", "migrate"})
+BESIDE_UP: Final = frozenset(
+    {"user", "key", "vault", "replay", "log", "parked", "doctor", "migrate", "backup", "reseed"}
+)
 """Commands that find the servers of a running `up` by themselves when the environment names none."""
 
 JSON: Final = "--json"

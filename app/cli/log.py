@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
@@ -26,6 +26,10 @@ parked = typer.Typer(no_args_is_help=True, help="Dead letters: what could never 
 PAGE: Final = 500
 FOLLOW_MS: Final = 1000
 RETRY_DEADLINE: Final = timedelta(minutes=10)
+MS_DIGITS: Final = 12
+"""Of a request's id, in hexadecimal: the milliseconds of its UUIDv7."""
+CLOCKS_APART_MS: Final = 60_000
+"""The log server's clock, which makes entry ids, may be so far behind the one that makes request ids."""
 
 
 def log(
@@ -41,7 +45,7 @@ def log(
         return (type_ is None or said.type == type_) and (request is None or said.subject == request)
 
     async def show(over: Log) -> None:
-        shown, at = await _newest(over, wanted, last)
+        shown, at = await _newest(over, wanted, last, _since(request))
         if as_json and not follow:
             typer.echo(json.dumps([_facts(said) for said in shown], indent=1))
         else:
@@ -124,22 +128,66 @@ async def _find(over: Log, id: str) -> Letter:
     return found[0]
 
 
-async def _newest(over: Log, wanted: Callable[[Envelope], bool], most: int) -> tuple[list[Envelope], dict[int, str]]:
-    """The newest wanted messages, oldest first, and where each partition's reading stands."""
+async def _newest(
+    over: Log, wanted: Callable[[Envelope], bool], most: int, since: str
+) -> tuple[list[Envelope], dict[int, str]]:
+    """The newest wanted messages behind an entry id, oldest first, and where each partition's reading stands. What the
+    log has let go of is read from the archive, when the log alone does not hold enough."""
     found: list[Envelope] = []
-    at = {}
+    at: dict[int, str] = {}
+    begins: dict[int, str] = {}
     for partition in range(over.partitions):
-        after = "0-0"
+        after = since
         while page := await over.read_events(partition, after, count=PAGE):
+            begins.setdefault(partition, page[0][0])
             after = page[-1][0]
-            found += [said for _, raw in page if (said := _readable(raw)) and wanted(said)]
-            found = sorted(found, key=lambda said: said.at)[-most:]
+            found = _with(found, page, wanted, most)
         at[partition] = after
+    if len(found) < most:
+        async for page in _archived(over, since, begins):
+            found = _with(found, page, wanted, most)
     return found, at
 
 
+def _with(
+    found: list[Envelope], page: list[tuple[str, bytes]], wanted: Callable[[Envelope], bool], most: int
+) -> list[Envelope]:
+    found = found + [said for _, raw in page if (said := _readable(raw)) and wanted(said)]
+    return sorted(found, key=lambda said: said.at)[-most:]
+
+
+async def _archived(over: Log, since: str, begins: dict[int, str]) -> AsyncIterator[list[tuple[str, bytes]]]:
+    """What the archive holds below the first entries that were found on the log."""
+    from sqlalchemy.exc import DBAPIError
+
+    from app.postgres import engine
+    from app.readers import extent
+    from projections import archive
+    from projections.projection import BEGINNING, order
+
+    trimmed = [p for p in range(over.partitions) if (await extent(over, p)).trimmed_to != BEGINNING]
+    try:
+        async with engine(settings().database) as database, database.connect() as connection:
+            for partition in trimmed:
+                async for entries in archive.entries(connection, partition, since):
+                    first = begins.get(partition)
+                    yield [entry for entry in entries if first is None or order(entry[0]) < order(first)]
+    except (OSError, DBAPIError, archive.Damaged) as failed:
+        typer.echo(f"older events lie in the archive, which cannot be read now: {type(failed).__name__}", err=True)
+
+
+def _since(request: str | None) -> str:
+    """The entry id below which nothing can tell of a request: its own id says when it was asked."""
+    digits = request.removeprefix("req_")[:MS_DIGITS] if request else ""
+    try:
+        asked_ms = int(digits, 16) if len(digits) == MS_DIGITS else 0
+    except ValueError:
+        asked_ms = 0
+    return f"{max(asked_ms - CLOCKS_APART_MS, 0)}-0"
+
+
 async def _tail(over: Log, partition: int, after: str, wanted: Callable[[Envelope], bool], as_json: bool) -> None:
-    async with over.blocking("tail") as connection:
+    async with over.blocking("tail", partition) as connection:
         while True:
             for entry, raw in await over.read_events(partition, after, count=PAGE, block_ms=FOLLOW_MS, over=connection):
                 after = entry

@@ -30,6 +30,18 @@ def postgres_bin() -> Path:
     )
 
 
+def postgres_tool(name: str) -> Path:
+    """A client program such as `pg_dump`: beside the server's programs, or on the path. Raises BinaryMissing."""
+    try:
+        place = postgres_bin() / name
+    except BinaryMissing:
+        place = Path(name)
+    found = place if place.is_file() else shutil.which(name)
+    if found is None:
+        raise BinaryMissing(f"no {name}: set HELIX_PG_BIN to a directory that holds it")
+    return Path(found)
+
+
 def valkey_server() -> Path:
     """The server program of Valkey or Redis. Raises BinaryMissing."""
     chosen = os.environ.get("HELIX_VALKEY_BIN")
