@@ -112,6 +112,8 @@ class Completions:
                     await deliver(repeated, follower, parts.log, parts.vault, receive, send, Progress())
                 except ClientGone:
                     log.info("client_left", request_id=accepted, attached=True)
+                except LogGone:
+                    raise _gone() from None
                 finally:
                     await follower.close()
                 return
@@ -122,16 +124,19 @@ class Completions:
                 if not wish.stay:
                     self._leave(identity.account, request, None if progress.begun else wish.retry_count)
             except LogGone:
-                raise Refused(503, "log_unavailable", "The log cannot be reached; the request goes on.") from None
+                raise _gone() from None
 
     async def _follower(self, account: str, request: str) -> Follower:
         """The ear for a request that was asked before: its live stream, or, when that is gone, what is remembered."""
         parts = self._parts
         try:
             standing = await parts.log.standing(account, request)
+            told = standing is not None and not (
+                standing.event and await parts.log.event(account, standing.event) is None
+            )
         except (LogGone, LogRefused):
             raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
-        if standing is not None and not (standing.event and await parts.log.event(account, standing.event) is None):
+        if told:
             return following(parts.log, account, request)
         try:
             async with parts.database.connect() as connection:
@@ -320,6 +325,11 @@ def _limit_headers(rate: int | None, remaining: int | None, whole_after_s: float
         (b"x-ratelimit-remaining-requests", str(remaining or 0).encode()),
         (b"x-ratelimit-reset-requests", f"{whole_after_s:.3f}s".encode()),
     )
+
+
+def _gone() -> Refused:
+    """The log went away while a client waited for what it had accepted."""
+    return Refused(503, "log_unavailable", "The log cannot be reached; the request goes on.")
 
 
 def _unlogged(request: str, *, sent: bool) -> Refused:
