@@ -89,6 +89,7 @@ def _tell(result: Result, folder: Path, as_json: bool) -> None:
         )
         calls = f"{figures.provider_calls} provider calls, {figures.provider_calls_repeated} of them again"
         typer.echo(f"  {calls}, {figures.provider_calls_unexplained} unexplained; {figures.bytes_lost} bytes lost")
+        typer.echo(f"  HTTP statuses: {figures.statuses}")
         for name, meaning in INVARIANTS.items():
             count = result.verdict.count(name)
             word = f"not applicable: {NOT_APPLICABLE[name]}" if name in NOT_APPLICABLE else "held"

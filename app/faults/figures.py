@@ -26,6 +26,8 @@ class Figures:
     """More than one call for a request that was accepted once: done again by a later attempt."""
     provider_calls_unexplained: int
     """More calls than the request's attempts can have made."""
+    statuses: dict[int, int] = field(default_factory=dict)
+    """HTTP status → how often clients were answered it; 0 is a connection that broke."""
     faults: dict[str, int] = field(default_factory=dict)
     commands_hit: int = 0
     bytes_lost: int = 0
@@ -58,6 +60,7 @@ def figures_of(calls: Sequence[Call], faults: Sequence[Broken], evidence: Eviden
         provider_calls=sum(evidence.asked.values()),
         provider_calls_repeated=repeated,
         provider_calls_unexplained=unexplained,
+        statuses=dict(sorted(Counter(status for call in calls for status in call.statuses).items())),
         faults=dict(Counter(one.fault for one in faults)),
         commands_hit=sum(one.held for one in faults),
         bytes_lost=sum(one.lost_bytes for one in faults),

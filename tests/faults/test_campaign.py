@@ -40,7 +40,8 @@ async def test_what_was_promised_is_kept_whatever_is_killed_or_frozen(tmp_path: 
     assert figures.commands_hit > 0
     assert figures.resumptions > 0
     assert figures.promised > 50
-    assert judge(tmp_path / "evidence").document() == document
+    assert set(figures.statuses) <= {0, 200, 202, 503}, "what is away is said to be away, and nothing else"
+    assert judge(tmp_path / "evidence").verdict == result.verdict
 
 
 @pytest.mark.timeout(400)
