@@ -28,6 +28,12 @@ CALL_S: Final = 60.0
 PAUSE_S: Final = (0.05, 0.3)
 """Before a client tries again."""
 
+NOT_NOW: Final = frozenset((429, 503))
+"""Statuses that ask the client to come again."""
+
+ENDED_AS: Final[Mapping[str, Seen]] = {"parked": "failed", "cancelled": "cancelled"}
+"""Errors that are a request's recorded end, and not a refusal to take it."""
+
 _BROKEN: Final = (aiohttp.ClientError, TimeoutError, ConnectionError)
 
 
@@ -134,8 +140,9 @@ class Client:
             story.promise(answer.headers["x-request-id"])
             story.final = _text(document)
             return "completed"
-        if answer.status == 409 and story.kind == "leaving":
-            return "unknown"
+        if answer.status not in NOT_NOW and document["error"]["code"] in ENDED_AS:
+            story.promise(answer.headers["x-request-id"])
+            return ENDED_AS[document["error"]["code"]]
         return "refused"
 
     async def _stream(self) -> Seen:
