@@ -1,0 +1,1 @@
+"""A backup made while everything runs, put back onto an empty machine."""
