@@ -259,6 +259,7 @@ class Worker:
         )
         # A client that has had every word over its stream needs none of them again.
         body = b"" if ask.stream and voice.number and event.outcome == "completed" else ending.answer
+        uncertain = False
         while True:
             try:
                 entry = await self._log.finish(
@@ -271,9 +272,11 @@ class Worker:
                     number=voice.number + 1,
                     parked=parked,
                 )
+                if entry is None and uncertain:
+                    entry = await self._recorded(owned, fact)
                 break
-            except LogGone:
-                pass  # asking again is safe: a finished entry has no owner any more
+            except LogGone as gone:
+                uncertain |= gone.sent  # asking again is safe: a finished entry has no owner any more
             except LogRefused as refused:
                 if not refused.passing:
                     raise
@@ -296,6 +299,12 @@ class Worker:
             cost_nanousd=event.cost_nanousd,
             latency_ms=event.latency_ms,
         )
+
+    async def _recorded(self, owned: Owned, fact: Envelope) -> str | None:
+        """The event's entry id when the end on the log is this very fact: it was recorded, and the reply was lost."""
+        standing = await self._log.standing(owned.account, owned.request)
+        raw = await self._log.event(owned.account, standing.event) if standing and standing.event else None
+        return standing.event if standing and raw and read(raw).id == fact.id else None
 
     # Ownership.
 

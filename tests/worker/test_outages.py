@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from faststream.redis.subscriber.usecases.basic import CONSUME_ERROR_BACKOFF_SECONDS
+from prometheus_client import REGISTRY
 
 from app.embedded.valkey import Valkey
-from app.log import Log
+from app.log import Log, LogGone
 from app.worker import reader, subscribe
 from handlers.rules.rating import Usage
 from tests.fakes.road import Says
@@ -30,6 +32,12 @@ async def log(own_server: Valkey) -> AsyncIterator[Log]:
 
 def gated(gate: asyncio.Event) -> Says:
     return Says(["Hel", "lo"], usage=Usage(10, 2), hangs=True, gate=gate)
+
+
+def counted() -> tuple[float, float]:
+    """Ends told as completed, and ends refused as another's, as the metrics have them."""
+    completed = REGISTRY.get_sample_value("helix_terminal_events_total", {"outcome": "completed"})
+    return completed or 0, REGISTRY.get_sample_value("helix_fenced_total") or 0
 
 
 async def restart(server: Valkey, log: Log, *, away_s: float = 0.0) -> None:
@@ -75,6 +83,34 @@ async def test_an_answer_that_ends_while_the_log_is_away_is_told_when_it_is_back
 
         assert await told(log, 1) == [(request(1), "completed")]
         assert len(world.asked) == 1
+
+
+async def test_an_end_whose_confirmation_was_lost_is_counted_once_and_not_as_anothers(
+    log: Log, own_server: Valkey
+) -> None:
+    class Forgetful(Log):
+        """Carries each end out, and loses the first reply."""
+
+        lost = 0
+
+        async def finish(self, *words: Any, **named: Any) -> str | None:
+            entry = await super().finish(*words, **named)
+            if not self.lost:
+                self.lost += 1
+                raise LogGone("connection lost", sent=True)
+            return entry
+
+    ended, fenced = counted()
+    forgetful = await Forgetful(own_server.url, name="forgetful").open()
+    world = providers(HELLO)
+    async with working(forgetful, world) as worker:
+        await ask(log, 1)
+        await deliver(log, worker)
+        await until(lambda: not worker.holding)
+
+    assert (await facts(log), len(world.asked)) == ([(request(1), "completed")], 1)
+    assert counted() == (ended + 1, fenced)
+    await forgetful.close()
 
 
 async def test_after_an_outage_longer_than_the_lease_the_living_keep_what_they_hold(
