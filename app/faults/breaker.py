@@ -95,7 +95,7 @@ class Breaker:
     async def _kill(self, role: Role) -> tuple[str, int]:
         place, held = await self._victim(role)
         pid = self._pids(role)[place]
-        _own(pid, self._reach.supervisor)
+        must_be_child(pid, self._reach.supervisor)
         os.kill(pid, signal.SIGKILL)
         await self._followed(role, place, pid)
         return f"{role}-{place + 1}", held
@@ -104,7 +104,7 @@ class Breaker:
         assert self._reach.power is not None
         held = await self._held()
         (pid,) = self._pids("log")
-        _own(pid, self._reach.supervisor)
+        must_be_child(pid, self._reach.supervisor)
         before = len(self._reach.power.lost_bytes())
         self._reach.power.cut(pid)
         await self._followed("log", 0, pid)
@@ -122,12 +122,12 @@ class Breaker:
         else:
             place, held = await self._victim("worker")
             name, pid, parent = f"worker-{place + 1}", self._pids("worker")[place], self._reach.supervisor
-        _own(pid, parent)
+        must_be_child(pid, parent)
         os.kill(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(self._reach.lease_s + self._dice.uniform(*FROZEN_OVER_LEASE_S))
         finally:
-            _own(pid, parent)
+            must_be_child(pid, parent)
             os.kill(pid, signal.SIGCONT)
         return name, held
 
@@ -208,7 +208,7 @@ class Breaker:
         return self._facts()["pids"][role]
 
 
-def _own(pid: int, parent: int) -> None:
+def must_be_child(pid: int, parent: int) -> None:
     """Raises NotBroken where the pid is not, or no more, a living child of the parent."""
     shown = subprocess.run(["/bin/ps", "-o", "ppid=,stat=", "-p", str(pid)], capture_output=True, text=True).stdout
     words = shown.split()

@@ -129,7 +129,7 @@ async def _load_and_break(
     done = 0
     try:
         await asyncio.sleep(WARM_S)
-        for fault in _plan(scenario, dice, rounds_max):
+        for fault in plan(scenario, dice, rounds_max):
             if time.monotonic() > until or load.done():
                 break
             try:
@@ -148,7 +148,7 @@ async def _load_and_break(
     return unbroken
 
 
-def _plan(scenario: Scenario, dice: random.Random, rounds_max: int | None) -> Iterator[FaultName]:
+def plan(scenario: Scenario, dice: random.Random, rounds_max: int | None) -> Iterator[FaultName]:
     """Round after round, each shuffled."""
     done = 0
     while rounds_max is None or done < rounds_max:
