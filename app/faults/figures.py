@@ -21,6 +21,7 @@ class Figures:
     resumptions: int
     restarts_seen: int
     broken_streams: int
+    """Streams that broke off behind their first byte; the client then asked for the answer by its id."""
     provider_calls: int
     provider_calls_repeated: int
     """More than one call for a request that was accepted once: done again by a later attempt."""
@@ -54,9 +55,7 @@ def figures_of(calls: Sequence[Call], faults: Sequence[Broken], evidence: Eviden
         parked=len(evidence.parked),
         resumptions=sum(max(0, len(call.statuses) - 2) for call in calls if call.kind == "resumed"),
         restarts_seen=sum(frame.kind == "restarted" for call in calls for frame in call.frames),
-        broken_streams=sum(
-            call.kind == "stream" and call.seen == "completed" and len(call.statuses) > 1 for call in calls
-        ),
+        broken_streams=sum(call.kind == "stream" and bool(call.heard) for call in calls),
         provider_calls=sum(evidence.asked.values()),
         provider_calls_repeated=repeated,
         provider_calls_unexplained=unexplained,
