@@ -57,7 +57,7 @@ async def serve(chosen: Settings) -> None:
         stream = await Log(chosen.log, name="projector", partitions=chosen.helix_partitions).open()
         stack.push_async_callback(stream.close)
         database = await stack.enter_async_context(engine(chosen.database))
-        compared = await _refuse_another_log(stream, database)
+        compared = await _stand_by_for_the_right_log(stream, database)
         watch = Watch()
         runners = []
         for partition in range(chosen.helix_partitions):
@@ -74,6 +74,19 @@ async def serve(chosen: Settings) -> None:
             tasks.create_task(_look_after(runners, database, stream, watch, compared))
             log.info("projector_started", partitions=chosen.helix_partitions, projections=[p.name for p in PROJECTIONS])
             ready.announce()
+
+
+async def _stand_by_for_the_right_log(stream: Log, database: AsyncEngine) -> bool:
+    """Return when the log is the one that was read; or, when Postgres is away and nothing can be compared, with False.
+
+    Meanwhile this process does nothing and says so. The others run on: what they accept is read later.
+    """
+    while True:
+        try:
+            return await _refuse_another_log(stream, database)
+        except LogWentBack:
+            ready.announce()
+            await asyncio.sleep(MEASURE_S)
 
 
 async def _refuse_another_log(stream: Log, database: AsyncEngine) -> bool:
@@ -133,8 +146,6 @@ def run() -> None:
     rest_the_collector()
     try:
         uvloop.run(_until_told(chosen))
-    except LogWentBack as refused:
-        _end("log_not_the_one_that_was_read", refused)
     except ExceptionGroup as faults:
         expected = faults.subgroup((Stuck, LogWentBack))
         if expected is None:
