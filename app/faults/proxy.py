@@ -51,6 +51,11 @@ class Proxy:
         self._open: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self._open)
+
     def set(self, to_server: Rules = CLEAN, to_client: Rules = CLEAN) -> None:
         """New rules for both directions; without words, none."""
         self.rules = {"to_server": to_server, "to_client": to_client}
@@ -86,8 +91,8 @@ class Proxy:
         both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
     ) -> None:
         passed = 0
-        # Either side may break the connection at any moment: that is what this is for.
-        with contextlib.suppress(ConnectionError, RuntimeError):
+        # Either side may break the connection at any moment, before it is half closed too: that is what this is for.
+        with contextlib.suppress(OSError, RuntimeError):
             while piece := await reader.read(READ_BYTES):
                 rules = self.rules[direction]
                 limit = rules.cut_after if rules.cut_after is not None else rules.half_close_after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -124,3 +125,16 @@ async def test_all_open_connections_are_cut_at_once_and_new_ones_work(proxy: Pro
 async def test_where_nobody_listens_the_connection_is_reset() -> None:
     async with proxy_to("127.0.0.1", 1) as proxy, line(proxy) as (reader, _):
         assert await ended(reader)
+
+
+async def test_a_line_that_both_sides_have_left_ends_without_a_word(proxy: Proxy) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with line(proxy) as (reader, writer):
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
+        writer.transport.abort()
+    while proxy.open:  # noqa: ASYNC110  # the proxy takes note by itself
+        await asyncio.sleep(0.005)
+    gc.collect()
+    assert complaints == []
