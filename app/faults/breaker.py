@@ -50,6 +50,10 @@ class NotBroken(Exception):
     """The fault could not be done; the message says why."""
 
 
+class AlreadyDead(NotBroken):
+    """The victim has ended by itself, and its successor is not there yet: to be tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What the hands can reach."""
@@ -77,6 +81,17 @@ class Breaker:
 
     async def do(self, fault: FaultName) -> None:
         """Raises NotBroken."""
+        until = time.monotonic() + SUCCESSOR_S
+        while True:
+            try:
+                await self._do(fault)
+                return
+            except AlreadyDead:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(_LOOK_S)
+
+    async def _do(self, fault: FaultName) -> None:
         at_s = round(time.monotonic() - self._began, 3)
         match fault:
             case "freeze" | "stale":
@@ -209,8 +224,8 @@ class Breaker:
 
 
 def must_be_child(pid: int, parent: int) -> None:
-    """Raises NotBroken where the pid is not, or no more, a living child of the parent."""
+    """Raises AlreadyDead where the pid is not, or no more, a living child of the parent."""
     shown = subprocess.run(["/bin/ps", "-o", "ppid=,stat=", "-p", str(pid)], capture_output=True, text=True).stdout
     words = shown.split()
     if len(words) < 2 or int(words[0]) != parent or words[1].startswith("Z"):
-        raise NotBroken(f"{pid} is not a living child of {parent}")
+        raise AlreadyDead(f"{pid} is not a living child of {parent}")

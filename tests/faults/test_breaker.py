@@ -13,7 +13,7 @@ import pytest
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from app.faults.breaker import NotBroken, must_be_child
+from app.faults.breaker import AlreadyDead, must_be_child
 from app.faults.campaign import plan
 from app.faults.scenarios import SCENARIOS
 from app.faults.sse import ServerSent, events_of
@@ -32,14 +32,14 @@ def test_a_living_child_may_be_touched(child: subprocess.Popen[bytes]) -> None:
 
 
 def test_somebody_elses_process_is_never_touched(child: subprocess.Popen[bytes]) -> None:
-    with pytest.raises(NotBroken):
+    with pytest.raises(AlreadyDead):
         must_be_child(child.pid, os.getppid())
 
 
 def test_a_dead_child_is_never_touched(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    with pytest.raises(NotBroken):
+    with pytest.raises(AlreadyDead):
         must_be_child(child.pid, os.getpid())
 
 
