@@ -141,20 +141,12 @@ class Listener:
         return len(self._waiting)
 
     async def _read(self) -> None:
-        """One reader a server; where the partitions lie is asked anew when a server says that one has moved."""
-        while True:
-            groups = self._log.nodes.groups()
-            moved = asyncio.Event()
-            readers = [asyncio.create_task(self._read_from(partitions, moved)) for partitions in groups.values()]
-            try:
-                await moved.wait()
-            finally:
-                for reader in readers:
-                    reader.cancel()
-                await asyncio.gather(*readers, return_exceptions=True)
-            await asyncio.sleep(AGAIN_S)
+        """As few readers as the log server allows."""
+        async with asyncio.TaskGroup() as readers:
+            for partitions in self._log.nodes.together():
+                readers.create_task(self._read_from(partitions))
 
-    async def _read_from(self, partitions: Sequence[int], moved: asyncio.Event) -> None:
+    async def _read_from(self, partitions: Sequence[int]) -> None:
         names = [keys.reply(partition, self._web) for partition in partitions]
         while True:
             try:
@@ -164,9 +156,8 @@ class Listener:
             except (LogGone, LogRefused) as failed:
                 log.warning("listening_interrupted", reason=str(failed))
                 if str(failed).startswith("MOVED "):
-                    # Any command finds the new place, and with it the map is true again.
-                    await asyncio.gather(*(self._log.command("EXISTS", name) for name in names), return_exceptions=True)
-                    moved.set()
+                    # Any command of the shared connection finds the new place, and the next reader goes there.
+                    await asyncio.wait([self._log.command("EXISTS", names[0])])
                 await asyncio.sleep(AGAIN_S)
 
     async def _read_once(self, connection: Connection, names: Sequence[str]) -> None:

@@ -490,9 +490,7 @@ async def _declare(ask: Callable[..., asyncio.Future[Reply]], partition: int) ->
         if not str(refused).startswith("BUSYGROUP"):
             raise
         return
-    waiting, used = await asyncio.gather(
-        ask("XLEN", keys.commands(partition)), ask("EXISTS", keys.events(partition))
-    )
+    waiting, used = await asyncio.gather(ask("XLEN", keys.commands(partition)), ask("EXISTS", keys.events(partition)))
     if waiting or used:
         # Somebody destroyed it. From 0 it loses nothing: what is finished has been deleted, the rest is asked again.
         log.error("group_was_lost", partition=partition, group=keys.COMPLETIONS, commands_waiting=waiting)

@@ -89,6 +89,11 @@ class Nodes:
             found.setdefault(url, []).append(partition)
         return found
 
+    def together(self) -> list[list[int]]:
+        """Partitions that one command may read: all of one server's, but in a cluster each by itself, for a command's
+        keys must share a slot there."""
+        return [[p] for p in range(self._partitions)] if self._cluster else [list(range(self._partitions))]
+
     def connected(self, url: str) -> bool:
         """Whether the server at an address can be reached now."""
         connection = self._by_url.get(url)

@@ -23,7 +23,7 @@ PAGE = 1000
 
 
 class Books:
-    """The log and the database of one Helix, of one partition."""
+    """The log and the database of one Helix."""
 
     def __init__(self, log: Log, database: asyncpg.Connection[asyncpg.Record]) -> None:
         self.log = log
@@ -32,10 +32,11 @@ class Books:
     async def events(self) -> list[Envelope]:
         """Every event on the log, oldest first."""
         found: list[Envelope] = []
-        after = "0-0"
-        while entries := await self.log.read_events(0, after, count=PAGE):
-            found += [read(raw) for _, raw in entries]
-            after = entries[-1][0]
+        for partition in range(self.log.partitions):
+            after = "0-0"
+            while entries := await self.log.read_events(partition, after, count=PAGE):
+                found += [read(raw) for _, raw in entries]
+                after = entries[-1][0]
         return found
 
     async def ends(self, requests: Iterable[str]) -> Counter[str]:
@@ -56,11 +57,13 @@ class Books:
 
     async def caught_up(self) -> None:
         """Wait until every projection but the archive, which lingers on purpose, stands where the log ends now."""
-        newest = _order(await self.log.last_event_id(0))
+        newest = [_order(await self.log.last_event_id(partition)) for partition in range(self.log.partitions)]
 
         async def there() -> bool:
-            rows = await self.database.fetch("SELECT entry_id FROM checkpoints WHERE projection <> 'archive'")
-            return bool(rows) and all(_order(row["entry_id"]) >= newest for row in rows)
+            rows = await self.database.fetch(
+                "SELECT partition, entry_id FROM checkpoints WHERE projection <> 'archive'"
+            )
+            return bool(rows) and all(_order(row["entry_id"]) >= newest[row["partition"]] for row in rows)
 
         await soon(there)
 
@@ -79,8 +82,8 @@ class Books:
 
 
 @asynccontextmanager
-async def books_of(facts: Facts) -> AsyncIterator[Books]:
-    log = await Log(facts["redis_url"], name="journeys").open()
+async def books_of(facts: Facts, partitions: int = 1) -> AsyncIterator[Books]:
+    log = await Log(facts["redis_url"], name="journeys", partitions=partitions).open()
     database: Any = await asyncpg.connect(facts["database_url"])  # the stubs leave its record open
     try:
         yield Books(log, database)
