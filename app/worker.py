@@ -2,7 +2,7 @@
 
 FastStream reads the streams in batches and rules the process's life; what it does not do for us is here: entries are
 acknowledged by the finish script alone, renewed while they are worked on, taken over when their owner has died, and put
-away after five deliveries. The delivery count is the fencing token (docs/decisions/0004).
+away after five runs. The delivery count is the fencing token (docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 from app import ready, telemetry
 from app.database import Unavailable
 from app.ids import new_id
-from app.live.speak import Speaker, Voice
+from app.live.speak import Speaker
 from app.log import Connection, Log, LogGone, keys
 from app.log.connection import LogRefused, Reply
 from app.log.log import Owned
 from app.settings import Settings, settings
 from app.vault import Erased, VaultRefused
 from app.wiring import WorkerParts, worker_parts
-from events.catalog import Unreadable, read
+from events.catalog import FromTheFuture, Unreadable, read
 from events.completions import Complete
 from events.message import Envelope
 from handlers.complete import Ending, complete, give_up
@@ -61,8 +61,13 @@ RENEWALS_A_LEASE: Final = 4
 RENEW_BATCH: Final = 200
 """Entries a renewal: one script call stays well below a millisecond of the log server's time."""
 
-DELIVERIES_MAX: Final = 5
-"""What has killed five workers will kill a sixth."""
+TRUSTED_DELIVERIES: Final = 3
+"""A command that comes again more often may be what kills the workers, or may only have been beside it. From then on it is
+a suspect: carried out with no other suspect beside it."""
+
+RUNS_ALONE_MAX: Final = 2
+"""What has been at work three times in company and twice alone when a worker died, is put away: five in all. The innocent
+that were only held meanwhile are not counted."""
 
 DRAIN_S: Final = 25.0
 """How long a worker that is told to stop finishes what it has begun; below the platform's patience (railway.worker.toml)."""
@@ -117,6 +122,7 @@ class Worker:
         self._consumer = consumer
         self._lease_s = lease_s
         self._room = asyncio.Semaphore(concurrency)
+        self._alone = asyncio.Lock()
         self._jobs: dict[tuple[int, str], Job] = {}
         self._by_request: dict[str, Job] = {}
         self._speaker = Speaker(log_, telemetry.FLUSH_FRAMES.observe)
@@ -202,6 +208,10 @@ class Worker:
             ask = at.body
             if not isinstance(ask, Complete):
                 raise Unreadable(f"{at.type} is no command for this group")
+        except FromTheFuture as unreadable:
+            # Nobody renews it: after a lease it comes to whoever is there, at last to one that can read it.
+            log.warning("command_from_the_future", entry=owned.entry, reason=str(unreadable))
+            return
         except Unreadable as unreadable:
             job.ending = True
             await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, str(unreadable))
@@ -213,24 +223,36 @@ class Worker:
         try:
             box = self._cached(owned.account) or await self._box(owned.account, ask.deadline)
         except VaultRefused as refused:
-            # Without the key not even a refusal can be sealed; the people who erased the account expect no answer.
             why = "erased" if isinstance(refused, Erased) else str(refused)
-            job.ending = True
-            await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, why)
             log.error("command_parked", request_id=owned.request, reason=why)
+            ending = give_up(ask, at, None, self._ports, why="parked", attempts=1)
+            await self._finish(job, at, ask, ending, frames=0, parked=why)
             return
-        voice = self._speaker.voice(owned, box)
-        if owned.attempt > DELIVERIES_MAX:
-            ending = give_up(ask, at, box, self._ports, why="parked", attempts=DELIVERIES_MAX)
-            parked = f"delivered {owned.attempt} times"
+        if owned.attempt <= TRUSTED_DELIVERIES:
+            await self._answer(job, at, ask, box)
+            return
+        async with self._alone:
+            runs = await self._log.suspect(owned)
+            try:
+                await self._answer(job, at, ask, box, runs_alone=runs)
+            except asyncio.CancelledError:
+                await self._log.acquit(owned)
+                raise
+
+    async def _answer(self, job: Job, at: Envelope, ask: Complete, box: Box, *, runs_alone: int = 0) -> None:
+        voice = self._speaker.voice(job.owned, box)
+        if runs_alone > RUNS_ALONE_MAX:
+            runs = TRUSTED_DELIVERIES + RUNS_ALONE_MAX
+            ending = give_up(ask, at, box, self._ports, why="parked", attempts=runs)
+            parked = f"{runs} workers have died over it"
+            log.error("command_parked", request_id=job.owned.request, reason=parked)
         else:
             job.asking = True
             ending = await complete(ask, at, self._ports, listener=voice, stop=job.stop)
             job.asking = False
             parked = ""
         await voice.settled()
-        job.ending = True
-        await self._finish(job, at, ask, ending, voice, parked)
+        await self._finish(job, at, ask, ending, frames=voice.number, parked=parked)
 
     async def _box(self, account: str, deadline: datetime) -> Box:
         """The account's box, waiting for Postgres as long as the request may wait."""
@@ -242,7 +264,8 @@ class Worker:
                     raise
                 await asyncio.sleep(PAUSE_S)
 
-    async def _finish(self, job: Job, at: Envelope, ask: Complete, ending: Ending, voice: Voice, parked: str) -> None:
+    async def _finish(self, job: Job, at: Envelope, ask: Complete, ending: Ending, *, frames: int, parked: str) -> None:
+        job.ending = True
         owned, event = job.owned, ending.event
         fact = at.follow(event, id=self._ports.new_id(), at=self._ports.clock())
         meta = orjson.dumps(
@@ -258,7 +281,7 @@ class Worker:
             }
         )
         # A client that has had every word over its stream needs none of them again.
-        body = b"" if ask.stream and voice.number and event.outcome == "completed" else ending.answer
+        body = b"" if ask.stream and frames and event.outcome == "completed" else ending.answer
         uncertain = False
         while True:
             try:
@@ -269,7 +292,7 @@ class Worker:
                     event.outcome,
                     meta=meta,
                     body=body,
-                    number=voice.number + 1,
+                    number=frames + 1,
                     parked=parked,
                 )
                 if entry is None and uncertain:

@@ -40,6 +40,10 @@ class Unreadable(ValueError):
     """The bytes are no message of ours: not JSON, an unknown type, a version from the future, or a body out of shape."""
 
 
+class FromTheFuture(Unreadable):
+    """A newer process said this; one like it will read it."""
+
+
 def read(raw: bytes, *, catalog: Mapping[str, type[Message]] = CATALOG, upcasts: Upcasts = UPCASTS) -> Envelope:
     """One entry of the log → its envelope, in today's shape.
 
@@ -50,7 +54,7 @@ def read(raw: bytes, *, catalog: Mapping[str, type[Message]] = CATALOG, upcasts:
         kind = catalog[said["type"]]
         version, body = said["version"], said["body"]
         if version > kind.version:
-            raise Unreadable(f"{kind.type} of version {version}, this process knows {kind.version}")
+            raise FromTheFuture(f"{kind.type} of version {version}, this process knows {kind.version}")
         while version < kind.version:
             body = upcasts[kind.type, version](body)
             version += 1

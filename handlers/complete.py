@@ -96,11 +96,24 @@ async def complete(ask: Complete, at: Envelope, ports: Ports, *, listener: Liste
     return Ending(event, answer, failed.retry_after_s)
 
 
-def give_up(ask: Complete, at: Envelope, box: Box, ports: Ports, *, why: str, attempts: int) -> Ending:
-    """The end of a command that killed every worker that took it up, or that could not be carried out at all."""
-    run = _Run(ask, at, ports, box, Question(ask.wire, b"", ask.stream, False), Plan((), why))
+def give_up(ask: Complete, at: Envelope, box: Box | None, ports: Ports, *, why: str, attempts: int) -> Ending:
+    """The end of a command that killed every worker that took it up, or that could not be carried out at all.
+
+    Without a `box`, when the account's key is destroyed, there is nothing to seal an answer with: it is empty.
+    """
+    run = _Run(ask, at, ports, box or _Nothing(), Question(ask.wire, b"", ask.stream, False), Plan((), why))
     answer = _refusal(run, "parked", f"The request could not be carried out in {attempts} attempts.", "server_error")
     return Ending(CompletionFailed(**_common(run, answer, 500, None), why=why), answer)
+
+
+class _Nothing:
+    """The box of an erased account."""
+
+    def seal(self, kind: str, id: str, content: bytes) -> bytes:
+        return b""
+
+    def open(self, kind: str, id: str, sealed: bytes) -> bytes:
+        return b""
 
 
 async def _ask_around(run: _Run, listener: Listener) -> ProviderFailed | None:

@@ -310,6 +310,15 @@ class Log:
             "1" if owned.reply_to else "",
         )
 
+    async def suspect(self, owned: Owned) -> int:
+        """Write down that a command is carried out with no other suspect beside it → how often that makes."""
+        key = keys.request(owned.partition, owned.request)
+        return int(await self._connection("HINCRBY", key, "alone", 1))
+
+    async def acquit(self, owned: Owned) -> None:
+        """Take that back: it was we who stopped, and not because of the command."""
+        await self._connection("HINCRBY", keys.request(owned.partition, owned.request), "alone", -1)
+
     def tell(self, owned: Owned, number: int, body: bytes, meta: bytes) -> Sequence[asyncio.Future[Reply]]:
         """Append one frame of deltas to the request's live stream and wake the web process that waits."""
         live = keys.live(owned.partition, owned.request)
