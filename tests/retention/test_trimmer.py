@@ -71,35 +71,35 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_what_all_have_read_an_hour_ago_leaves_the_log_and_nothing_else(log: Log, database: AsyncEngine) -> None:
-    await published(log, 1000)
-    new = await published(log, 300, old=False)
+    await published(log, 200)
+    new = await published(log, 100, old=False)
     await read_up_to(database, log, new[-1])
     (cut,) = await trimmer.trim_all(log, database)
     kept = await left(log)
     assert cut.refused is None
-    assert cut.entries == 1300 - len(kept)
-    assert kept[-300:] == new
-    assert len(kept) - 300 < 100, "at most what is left of one node of the stream"
-    assert (await extent(log, 0)).added == 1300
+    assert cut.entries == 300 - len(kept)
+    assert kept[-100:] == new
+    assert len(kept) - 100 < 100, "at most what is left of one node of the stream"
+    assert (await extent(log, 0)).added == 300
 
 
 async def test_nothing_goes_above_the_slowest_reader(log: Log, database: AsyncEngine, crowded: None) -> None:
-    ids = await published(log, 600)
+    ids = await published(log, 200)
     await read_up_to(database, log, ids[-1])
-    slow = ids[250]
+    slow = ids[80]
     async with database.begin() as connection:
         await connection.execute(text(f"UPDATE checkpoints SET entry_id = '{slow}' WHERE projection = 'usage'"))
     await trimmer.trim_all(log, database)
     kept = await left(log)
-    assert kept[-349:] == ids[251:]
-    assert len(kept) < 349 + 100
+    assert kept[-119:] == ids[81:]
+    assert len(kept) < 200
     assert order((await extent(log, 0)).trimmed_to) <= order(slow)
 
 
 async def test_a_lagging_archive_keeps_what_every_projection_has_read(
     log: Log, database: AsyncEngine, crowded: None
 ) -> None:
-    ids = await published(log, 300)
+    ids = await published(log, 100)
     await read_up_to(database, log, ids[-1])
     async with database.begin() as connection:
         await connection.execute(text("DELETE FROM archive"))
@@ -108,29 +108,29 @@ async def test_a_lagging_archive_keeps_what_every_projection_has_read(
 
 
 async def test_an_entry_that_a_group_has_not_acknowledged_stays(log: Log, database: AsyncEngine, crowded: None) -> None:
-    ids = await published(log, 600)
+    ids = await published(log, 200)
     await log.command("XGROUP", "CREATE", keys.events(0), "billing", "0")
     await read_up_to(database, log, ids[-1])
     await trimmer.trim_all(log, database, ["billing"])
     assert await left(log) == ids, "a group that was stopped before its first entry"
-    await log.command("XREADGROUP", "GROUP", "billing", "one", "COUNT", 400, "STREAMS", keys.events(0), ">")
-    await log.command("XACK", keys.events(0), "billing", *ids[:200])
+    await log.command("XREADGROUP", "GROUP", "billing", "one", "COUNT", 140, "STREAMS", keys.events(0), ">")
+    await log.command("XACK", keys.events(0), "billing", *ids[:60])
     await trimmer.trim_all(log, database, ["billing"])
     kept = await left(log)
-    assert kept[-400:] == ids[200:]
-    assert len(kept) < 500
-    await log.command("XACK", keys.events(0), "billing", *ids[200:400])
+    assert kept[-140:] == ids[60:]
+    assert len(kept) < 200
+    await log.command("XACK", keys.events(0), "billing", *ids[60:140])
     await trimmer.trim_all(log, database, ["billing"])
     kept = await left(log)
-    assert kept[-200:] == ids[400:]
-    assert len(kept) < 300
+    assert kept[-60:] == ids[140:]
+    assert len(kept) < 140
 
 
 @pytest.mark.parametrize("missing", ["checkpoint", "group"])
 async def test_the_trimmer_refuses_while_a_reader_is_missing(
     log: Log, database: AsyncEngine, crowded: None, missing: str
 ) -> None:
-    ids = await published(log, 300)
+    ids = await published(log, 100)
     await read_up_to(database, log, ids[-1])
     if missing == "checkpoint":
         async with database.begin() as connection:
@@ -149,7 +149,7 @@ async def test_the_trimmer_refuses_while_a_reader_is_missing(
 
 
 async def test_a_log_behind_its_readers_is_left_alone(log: Log, database: AsyncEngine, crowded: None) -> None:
-    ids = await published(log, 300)
+    ids = await published(log, 100)
     await read_up_to(database, log, ids[-1])
     await log.command("DEL", keys.events(0))
     await _add(log, ids[0], finished())
@@ -159,28 +159,28 @@ async def test_a_log_behind_its_readers_is_left_alone(log: Log, database: AsyncE
 
 
 async def test_two_trim_in_turn_and_none_while_a_backup_is_made(log: Log, database: AsyncEngine, crowded: None) -> None:
-    ids = await published(log, 300)
+    ids = await published(log, 100)
     await read_up_to(database, log, ids[-1])
     async with database.connect() as connection:
         await trimmer.hold_off(connection)
         assert await trimmer.trim_all(log, database) == []
         assert await left(log) == ids
     cuts = await asyncio.gather(*(trimmer.trim_all(log, database) for _ in range(3)))
-    assert sum(cut.entries for one in cuts for cut in one) == 300 - len(await left(log))
+    assert sum(cut.entries for one in cuts for cut in one) == 100 - len(await left(log))
 
 
 async def test_a_replay_reads_archive_and_log_with_no_gap_and_no_double(
     log: Log, database: AsyncEngine, crowded: None
 ) -> None:
-    first = await published(log, 500)
+    first = await published(log, 150)
     await read_up_to(database, log, first[-1])
     await trimmer.trim_all(log, database)
-    last = await published(log, 300, old=False)
+    last = await published(log, 100, old=False)
     await read_up_to(database, log, last[-1], "requests", "usage", "conversations")
     result = await rebuild(database, LogSource(log), USAGE, 1, Wish(compare=True))
     assert [one.none for one in result.differences or ()] == [True]
-    assert result.entries == 800
-    assert await rows(database, "SELECT count(*), count(DISTINCT event_id) FROM usage") == [(800, 800)]
+    assert result.entries == 250
+    assert await rows(database, "SELECT count(*), count(DISTINCT event_id) FROM usage") == [(250, 250)]
 
 
 async def test_a_log_trimmed_under_a_replay_is_read_on_from_the_archive(
@@ -198,21 +198,21 @@ async def test_a_log_trimmed_under_a_replay_is_read_on_from_the_archive(
             if self.reads == 2:
                 await read_up_to(database, log, ids[-1])
                 await trimmer.trim_all(log, database)
-            return await super().read(partition, after, count=min(count, 100), block_ms=block_ms)
+            return await super().read(partition, after, count=min(count, 50), block_ms=block_ms)
 
-    ids = await published(log, 900)
+    ids = await published(log, 300)
     await read_up_to(database, log, ids[-1], "usage")
     source = TrimmedBetween(log)
     result = await rebuild(database, source, USAGE, 1, Wish())
-    assert result.entries == 900
+    assert result.entries == 300
     assert len(await left(log)) < 100
-    assert await rows(database, "SELECT count(*), count(DISTINCT event_id) FROM usage") == [(900, 900)]
+    assert await rows(database, "SELECT count(*), count(DISTINCT event_id) FROM usage") == [(300, 300)]
 
 
 async def test_entries_trimmed_before_they_were_archived_are_missed(
     log: Log, database: AsyncEngine, crowded: None
 ) -> None:
-    ids = await published(log, 300)
+    ids = await published(log, 100)
     await read_up_to(database, log, ids[-1])
     await trimmer.trim_all(log, database)
     async with database.begin() as connection:
@@ -238,7 +238,7 @@ async def test_what_is_missing_or_changed_in_the_archive_is_found(
     log: Log, database: AsyncEngine, harm: tuple[str, str]
 ) -> None:
     for _ in range(3):
-        ids = await published(log, 50, old=False)
+        ids = await published(log, 20, old=False)
         await read_up_to(database, log, ids[-1], "archive")
 
     async def faults() -> list[str]:
