@@ -155,7 +155,7 @@ class Shell:
         told = response(refused, request_id(scope))
         if refused.status in _CLOSING:
             told.headers["connection"] = "close"
-        if refused.status in (408, 413):
+        if refused.status == 413:
             await _linger(told.body, told.status_code, told.raw_headers, body.receive if body else receive, answer)
         else:
             await told(scope, receive, answer)
