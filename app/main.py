@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
@@ -23,7 +26,7 @@ from app.http.server import serve
 from app.http.shell import Shell
 from app.settings import Settings, settings
 from app.sockets import listen
-from app.wiring import WebParts, web_parts
+from app.wiring import WebParts, preflight, web_parts
 
 log = structlog.get_logger()
 
@@ -34,7 +37,7 @@ def application(chosen: Settings) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        async with web_parts(chosen) as parts, Redis.from_url(chosen.cache) as cache:
+        async with web_parts(chosen) as parts, _cache(chosen.cache) as cache:
             router.routes[:] = routes(parts, cache)
             log.info("web_started", web=parts.web)
             ready.announce()
@@ -46,6 +49,11 @@ def application(chosen: Settings) -> ASGIApp:
     from app.http.traced import Traced  # imports Sentry, for those who use it
 
     return Traced(Shell(router))
+
+
+def _cache(url: str) -> Redis:
+    """For the health check: a connection that the server has closed is made anew at once, and nothing is waited for long."""
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 1), socket_connect_timeout=1, socket_timeout=1)
 
 
 def routes(parts: WebParts, cache: Redis) -> list[BaseRoute]:
@@ -79,5 +87,6 @@ def run(host: str | None = None, port: int | None = None) -> None:
     """The web process, until SIGTERM."""
     chosen = settings()
     telemetry.configure(chosen, "web")
+    asyncio.run(preflight(chosen))
     listening = listen(host or chosen.helix_host, chosen.port if port is None else port)
     serve(application(chosen), [listening])

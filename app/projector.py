@@ -27,6 +27,7 @@ from app.log.connection import LogRefused
 from app.postgres import engine
 from app.readers import Extent, LogSource, Watch, extent, rest_the_collector
 from app.settings import Settings, settings
+from app.wiring import preflight
 from projections import PROJECTIONS
 from projections.runner import Runner
 
@@ -143,6 +144,7 @@ def run() -> None:
     """The projector process, until SIGTERM. Exits with 1 when it is stuck or the log went back."""
     chosen = settings()
     telemetry.configure(chosen, "projector")
+    asyncio.run(preflight(chosen))
     rest_the_collector()
     try:
         uvloop.run(_until_told(chosen))

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 from sqlalchemy import make_url
@@ -20,11 +20,13 @@ from app.key_ring import KeyRing, RingRefused
 from app.live.listen import Listener
 from app.log import Log
 from app.providers.catalogue import load_catalogue
-from app.providers.world import World
 from app.settings import Settings
 from app.shedding import Shedding
 from app.vault import Vault
 from handlers.rules.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from app.providers.world import World
 
 READERS: Final = 5
 """Connections a web process reads lists and old requests over; a short queue is better than many connections."""
@@ -91,6 +93,8 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
 @asynccontextmanager
 async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
     """Everything a worker needs, open; closed in the opposite order."""
+    from app.providers.world import World  # the HTTP client and the tokenizers, which nobody else needs
+
     async with AsyncExitStack() as stack:
         log, _, vault = await _common(stack, settings, settings.helix_process_name)
 
@@ -107,20 +111,30 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         yield WorkerParts(log, vault, providers)
 
 
-async def _common(stack: AsyncExitStack, settings: Settings, name: str) -> tuple[Log, Pool, Vault]:
-    """The log, after it has shown that it keeps what it acknowledges; the pool; the vault."""
+async def preflight(settings: Settings) -> None:
+    """What every process looks at before it begins. Exits with one line when a setting makes no sense, or when the log
+    cannot be reached or does not keep what it acknowledges."""
     try:
-        ring = KeyRing.parse(settings.api_key_encryption_key.get_secret_value())
+        _ring(settings)
+        load_catalogue(settings)
         faults = await check_log(settings.log)
-        log = await Log(settings.log, name=name, partitions=settings.helix_partitions).open()
-    except RingRefused as refused:
+    except (RingRefused, ValueError) as refused:
         raise SystemExit(f"helix: {refused}") from None
     except (RedisError, OSError) as gone:
         raise SystemExit(f"helix: REDIS_URL: the log cannot be reached: {gone}") from None
     if faults and not settings.helix_allow_unsafe_log:
         raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
+
+
+async def _common(stack: AsyncExitStack, settings: Settings, name: str) -> tuple[Log, Pool, Vault]:
+    """The log, the pool, the vault."""
+    log = await Log(settings.log, name=name, partitions=settings.helix_partitions).open()
     stack.push_async_callback(log.close)
     await log.declare()
     pool = await open_pool(settings.database, name=f"helix {name}", connections_max=settings.max_db_connections)
     stack.push_async_callback(pool.close)
-    return log, pool, Vault(pool, ring)
+    return log, pool, Vault(pool, _ring(settings))
+
+
+def _ring(settings: Settings) -> KeyRing:
+    return KeyRing.parse(settings.api_key_encryption_key.get_secret_value())

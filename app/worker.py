@@ -34,7 +34,7 @@ from app.log.connection import LogRefused, Reply
 from app.log.log import Owned
 from app.settings import Settings, settings
 from app.vault import Erased, VaultRefused
-from app.wiring import WorkerParts, worker_parts
+from app.wiring import WorkerParts, preflight, worker_parts
 from events.catalog import FromTheFuture, Unreadable, read
 from events.completions import Complete
 from events.message import Envelope
@@ -590,4 +590,5 @@ def run() -> None:
 
     chosen = settings()
     telemetry.configure(chosen, "worker")
+    asyncio.run(preflight(chosen))
     uvloop.run(application(chosen).run())
