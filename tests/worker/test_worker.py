@@ -8,9 +8,9 @@ import time
 import pytest
 
 from app.database import Unavailable
+from app.jobs import RUNS_ALONE_MAX, TRUSTED_DELIVERIES
 from app.log import Log, keys
 from app.vault import Erased
-from app.worker import RUNS_ALONE_MAX, TRUSTED_DELIVERIES
 from handlers.ports import ProviderFailed
 from handlers.rules.rating import Usage
 from tests.fakes.road import ACCOUNT, PlainVault, Says

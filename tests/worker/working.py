@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from app.jobs import Worker
 from app.log import Log, keys
 from app.log.log import Limits, Repeat
-from app.worker import Worker
 from events.catalog import read
 from events.completions import CompletionEnded
 from handlers.rules.catalogue import Catalogue

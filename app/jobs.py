@@ -1,0 +1,442 @@
+"""The commands in one worker's hands: held, carried out by the thousand, and each ended exactly once.
+
+Entries are acknowledged by the finish script alone, renewed while they are worked on, taken over when their owner has died,
+and put away after five runs. The delivery count is the fencing token (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from app import telemetry
+from app.database import Unavailable
+from app.live.speak import Speaker
+from app.log import Connection, Log, LogGone, keys
+from app.log.connection import LogRefused, Reply
+from app.log.log import Owned
+from app.vault import Erased, VaultRefused
+from events.catalog import FromTheFuture, Unreadable, read
+from events.completions import Complete
+from events.message import Envelope
+from handlers.complete import Ending, complete, give_up
+from handlers.ports import Box, Ports, Stop
+
+log = structlog.get_logger()
+
+BATCH: Final = 100
+"""Entries a read: enough to make one read cheap, few enough that two workers share a burst."""
+
+RENEWALS_A_LEASE: Final = 4
+"""A renewal may be late three times before the lease is lost."""
+
+RENEW_BATCH: Final = 200
+"""Entries a renewal: one script call stays well below a millisecond of the log server's time."""
+
+TRUSTED_DELIVERIES: Final = 3
+"""A command that comes again more often may be what kills the workers, or may only have been beside it. From then on it is
+a suspect: carried out with no other suspect beside it."""
+
+RUNS_ALONE_MAX: Final = 2
+"""What has been at work three times in company and twice alone when a worker died, is put away: five in all. The innocent
+that were only held meanwhile are not counted."""
+
+DRAIN_S: Final = 25.0
+"""How long a worker that is told to stop finishes what it has begun; below the platform's patience (railway.worker.toml)."""
+
+PAUSE_S: Final = 0.5
+"""Before asking again for something that was not to be had."""
+
+
+class Job:
+    """One command in this worker's hands."""
+
+    __slots__ = ("abandoned", "asking", "ending", "owned", "raw", "stop", "task")
+
+    def __init__(self, owned: Owned, raw: bytes) -> None:
+        self.owned = owned
+        self.raw = raw
+        self.stop = Stop()
+        self.asking = False
+        """Providers are being asked: only then does a cancellation interrupt."""
+        self.ending = False
+        """The log server is being told the end: from now on it alone says whether the command was still ours."""
+        self.abandoned = False
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self, by: str) -> None:
+        """The client does not want it any more."""
+        if self.stop.by is None and not self.abandoned:
+            self.stop.by = "disconnect" if by == "disconnect" else "client"
+            if self.asking and self.task:
+                self.task.cancel()
+
+    def abandon(self) -> None:
+        """Another worker has it, or this process stops: leave it without a word, or never begin it."""
+        self.abandoned = True
+        self.stop.by = None
+        if self.task:
+            self.task.cancel()
+
+
+class Worker:
+    """All jobs of one process."""
+
+    def __init__(
+        self, log_: Log, ports: Ports, vault_cached: Any, *, consumer: str, concurrency: int, lease_s: float
+    ) -> None:
+        self._log = log_
+        self._ports = ports
+        self._cached = vault_cached
+        self._consumer = consumer
+        self._lease_s = lease_s
+        self._room = asyncio.Semaphore(concurrency)
+        self._alone = asyncio.Lock()
+        self._jobs: dict[tuple[int, str], Job] = {}
+        self._by_request: dict[str, Job] = {}
+        self._speaker = Speaker(log_, telemetry.FLUSH_FRAMES.observe)
+        self._draining = False
+        self._keepers: list[asyncio.Task[None]] = []
+        self._controls: list[Connection] = []
+
+    async def start(self) -> None:
+        """Hear cancellations, take back what a former life of this consumer left, and begin to renew and reclaim."""
+        for url, partitions in self._log.nodes.groups().items():
+            control = Connection(
+                url,
+                name=f"{self._consumer}-control",
+                on_connect=partial(_subscribe, partitions),
+                on_push=self._told,
+            )
+            self._controls.append(await control.open(patiently=True))
+        self._keepers = [asyncio.create_task(self._renew_always(), name="renew")]
+        await self._on_each_partition("reclaim", partial(self._reclaim, own=True))
+        self._keepers.append(asyncio.create_task(self._reclaim_always(), name="reclaim"))
+
+    @property
+    def holding(self) -> int:
+        """How many commands are in this worker's hands, begun or not."""
+        return len(self._jobs)
+
+    async def take(self, partition: int, entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]) -> None:
+        """Hold the entries, and start each as soon as there is room. Returns when all have been started: until then
+        nothing more is read, which is the back-pressure."""
+        jobs = [self._hold(partition, entry, attempt, words) for entry, attempt, words in entries]
+        for job in jobs:
+            await self._room.acquire()
+            if self._draining or job.abandoned:
+                self._room.release()
+                self._let_go(job)
+                continue
+            job.task = asyncio.create_task(self._run(job), name=job.owned.request)
+            job.task.add_done_callback(partial(self._ended, job))
+            telemetry.CALLS_IN_FLIGHT.inc()
+        if self._draining:
+            await self._give_back([job for job in jobs if job.task is None])
+
+    def _hold(self, partition: int, entry: str, attempt: int, words: Mapping[bytes, bytes]) -> Job:
+        raw = words.get(b"__data__", b"")
+        try:
+            said = read(raw)
+            reply_to = said.body.reply_to if isinstance(said.body, Complete) else None
+            owned = Owned(partition, entry, attempt, said.subject, said.account, reply_to)
+        except Unreadable:
+            owned = Owned(partition, entry, attempt, "", "", None)
+        former = self._jobs.get((partition, entry))
+        if former:
+            former.abandon()
+        job = self._jobs[partition, entry] = Job(owned, raw)
+        self._by_request[owned.request] = job
+        return job
+
+    async def _run(self, job: Job) -> None:
+        try:
+            await self._carry_out(job)
+        except asyncio.CancelledError:
+            log.info("command_abandoned", request_id=job.owned.request, attempt=job.owned.attempt)
+        except Exception as fault:  # ours: the entry stays pending and comes again, at most DELIVERIES_MAX times
+            log.error("command_broke", request_id=job.owned.request, exc_info=fault)
+
+    def _ended(self, job: Job, _: asyncio.Task[None]) -> None:
+        """Called for each task, one that was cancelled before its first step too."""
+        telemetry.CALLS_IN_FLIGHT.dec()
+        self._room.release()
+        self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        place = job.owned.partition, job.owned.entry
+        if self._jobs.get(place) is job:
+            del self._jobs[place]
+        if self._by_request.get(job.owned.request) is job:
+            del self._by_request[job.owned.request]
+
+    async def _carry_out(self, job: Job) -> None:
+        owned = job.owned
+        try:
+            at = read(job.raw)
+            ask = at.body
+            if not isinstance(ask, Complete):
+                raise Unreadable(f"{at.type} is no command for this group")
+        except FromTheFuture as unreadable:
+            # Nobody renews it: after a lease it comes to whoever is there, at last to one that can read it.
+            log.warning("command_from_the_future", entry=owned.entry, reason=str(unreadable))
+            return
+        except Unreadable as unreadable:
+            job.ending = True
+            await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, str(unreadable))
+            telemetry.UNREADABLE.inc()
+            log.error("command_parked", entry=owned.entry, reason=str(unreadable))
+            return
+        begun = self._log.begin(owned)
+        begun.add_done_callback(lambda done: _heed(job, done))
+        try:
+            box = self._cached(owned.account) or await self._box(owned.account, ask.deadline)
+        except VaultRefused as refused:
+            why = "erased" if isinstance(refused, Erased) else str(refused)
+            log.error("command_parked", request_id=owned.request, reason=why)
+            ending = give_up(ask, at, None, self._ports, why="parked", attempts=1)
+            await self._finish(job, at, ask, ending, frames=0, parked=why)
+            return
+        if owned.attempt <= TRUSTED_DELIVERIES:
+            await self._answer(job, at, ask, box)
+            return
+        async with self._alone:
+            runs = await self._log.suspect(owned)
+            try:
+                await self._answer(job, at, ask, box, runs_alone=runs)
+            except asyncio.CancelledError:
+                await self._log.acquit(owned)
+                raise
+
+    async def _answer(self, job: Job, at: Envelope, ask: Complete, box: Box, *, runs_alone: int = 0) -> None:
+        voice = self._speaker.voice(job.owned, box)
+        if runs_alone > RUNS_ALONE_MAX:
+            runs = TRUSTED_DELIVERIES + RUNS_ALONE_MAX
+            ending = give_up(ask, at, box, self._ports, why="parked", attempts=runs)
+            parked = f"{runs} workers have died over it"
+            log.error("command_parked", request_id=job.owned.request, reason=parked)
+        else:
+            job.asking = True
+            ending = await complete(ask, at, self._ports, listener=voice, stop=job.stop)
+            job.asking = False
+            parked = ""
+        await voice.settled()
+        await self._finish(job, at, ask, ending, frames=voice.number, parked=parked)
+
+    async def _box(self, account: str, deadline: datetime) -> Box:
+        """The account's box, waiting for Postgres as long as the request may wait."""
+        while True:
+            try:
+                return await self._ports.vault.box(account)
+            except Unavailable:
+                if self._ports.clock() > deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+
+    async def _finish(self, job: Job, at: Envelope, ask: Complete, ending: Ending, *, frames: int, parked: str) -> None:
+        job.ending = True
+        owned, event = job.owned, ending.event
+        fact = at.follow(event, id=self._ports.new_id(), at=self._ports.clock())
+        meta = orjson.dumps(
+            {
+                "status": event.http_status,
+                "outcome": event.outcome,
+                "provider": event.provider,
+                "model": event.model,
+                "attempts": len(event.attempts),
+                "cost_nanousd": event.cost_nanousd,
+                "retry_after_s": ending.retry_after_s,
+                "routing": event.routing.model_dump() if event.routing else None,
+            }
+        )
+        # A client that has had every word over its stream needs none of them again.
+        body = b"" if ask.stream and frames and event.outcome == "completed" else ending.answer
+        uncertain = False
+        while True:
+            try:
+                entry = await self._log.finish(
+                    owned,
+                    self._consumer,
+                    fact,
+                    event.outcome,
+                    meta=meta,
+                    body=body,
+                    number=frames + 1,
+                    parked=parked,
+                )
+                if entry is None and uncertain:
+                    entry = await self._recorded(owned, fact)
+                break
+            except LogGone as gone:
+                uncertain |= gone.sent  # asking again is safe: a finished entry has no owner any more
+            except LogRefused as refused:
+                if not refused.passing:
+                    raise
+                log.warning("outcome_not_taken", request_id=owned.request, reason=str(refused)[:100])
+            await asyncio.sleep(PAUSE_S)
+        if entry is None:
+            telemetry.FENCED.inc()
+            log.warning("outcome_fenced", request_id=owned.request, attempt=owned.attempt)
+            return
+        _count(ask, ending)
+        log.info(
+            f"completion_{'finished' if event.outcome == 'completed' else event.outcome}",
+            request_id=owned.request,
+            account=owned.account,
+            provider=event.provider,
+            model=event.model,
+            attempts=len(event.attempts),
+            input_tokens=event.input_tokens,
+            output_tokens=event.output_tokens,
+            cost_nanousd=event.cost_nanousd,
+            latency_ms=event.latency_ms,
+        )
+
+    async def _recorded(self, owned: Owned, fact: Envelope) -> str | None:
+        """The event's entry id when the end on the log is this very fact: it was recorded, and the reply was lost."""
+        standing = await self._log.standing(owned.account, owned.request)
+        raw = await self._log.event(owned.account, standing.event) if standing and standing.event else None
+        return standing.event if standing and raw and read(raw).id == fact.id else None
+
+    # Ownership.
+
+    async def _on_each_partition(self, what: str, doing: Callable[[int], Awaitable[None]]) -> None:
+        """One partition after the other; one whose server is away does not keep the others from it."""
+        for partition in range(self._log.partitions):
+            try:
+                await doing(partition)
+            except LogGone:
+                pass  # the next round comes in time, or the lease is lost
+            except LogRefused as refused:
+                log.error(f"{what}_refused", partition=partition, reason=str(refused)[:100])
+
+    async def _renew_always(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / RENEWALS_A_LEASE)
+            await self._on_each_partition("renewal", self._renew)
+
+    async def _renew(self, partition: int) -> None:
+        for job, word in await self._claim(partition, list(self._jobs.values()), idle_ms=0):
+            if word == "!":
+                self._lost(job)
+            elif word:
+                job.cancel(word)
+
+    async def _give_back(self, jobs: Sequence[Job]) -> None:
+        """Anyone may take them over at once. What cannot be given back now is free when its lease runs out."""
+
+        async def give(partition: int) -> None:
+            await self._claim(partition, jobs, idle_ms=int(self._lease_s * 1000))
+
+        await self._on_each_partition("giving_back", give)
+
+    async def _claim(self, partition: int, jobs: Sequence[Job], *, idle_ms: int) -> list[tuple[Job, str]]:
+        """Say of each job of a partition that it is ours, idle for so long → the job and what the log server says."""
+        told: list[tuple[Job, str]] = []
+        held = [job for job in jobs if job.owned.partition == partition]
+        for first in range(0, len(held), RENEW_BATCH):
+            batch = held[first : first + RENEW_BATCH]
+            said = await self._log.renew(partition, self._consumer, [job.owned for job in batch], idle_ms=idle_ms)
+            told += zip(batch, said, strict=True)
+        return told
+
+    def _lost(self, job: Job) -> None:
+        """Another worker owns it by now, or it has just ended here."""
+        if not job.abandoned and not job.ending:
+            telemetry.FENCED.inc()
+            job.abandon()
+
+    async def _reclaim_always(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
+            if self._log.restored_ago_s < self._lease_s / 2:
+                continue  # in the outage nobody could renew: the living come first
+            await self._on_each_partition("reclaim", self._take_over)
+
+    async def _take_over(self, partition: int) -> None:
+        await self._renew(partition)  # or what we could not renew in time would be begun anew beside itself
+        await self._reclaim(partition)
+
+    async def _reclaim(self, partition: int, *, own: bool = False) -> None:
+        behind = ""
+        while not self._draining:  # who is about to leave takes nothing over
+            found = await self._log.reclaim(
+                partition, self._consumer, idle_ms=int(self._lease_s * 1000), most=BATCH, own=own, behind=behind
+            )
+            behind = found.last
+            if found.gone:
+                log.error("commands_missing", partition=partition, count=found.gone)
+            if found.entries:
+                telemetry.RECLAIMED.inc(len(found.entries))
+                log.warning("commands_reclaimed", partition=partition, count=len(found.entries), own=own)
+                await self.take(partition, found.entries)
+            if len(found.entries) + found.gone < BATCH:
+                return
+
+    # Cancellation.
+
+    def _told(self, push: list[Reply]) -> None:
+        by, _, request = push[2].decode().partition(" ")
+        job = self._by_request.get(request)
+        if job:
+            job.cancel(by)
+
+    # The end.
+
+    async def drain(self, within_s: float = DRAIN_S) -> None:
+        """Give back what has not begun, finish what has, give back too what is not finished in time."""
+        self._draining = True
+        waiting = [job for job in self._jobs.values() if job.task is None]
+        running = {job.task: job for job in self._jobs.values() if job.task is not None}
+        log.info("worker_draining", running=len(running), waiting=len(waiting))
+        for job in waiting:
+            self._let_go(job)
+        await self._give_back(waiting)
+        left = (await asyncio.wait(running, timeout=within_s))[1] if running else set()
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for task in left:
+            running[task].abandon()
+        if left:
+            await asyncio.wait(left, timeout=1)
+        await self._give_back([running[task] for task in left])
+        for control in self._controls:
+            await control.close()
+        log.info("worker_drained", given_back=len(waiting) + len(left))
+
+
+async def _subscribe(partitions: Sequence[int], connection: Connection) -> None:
+    for partition in partitions:
+        await connection("SUBSCRIBE", keys.control(partition))
+
+
+def _heed(job: Job, begun: asyncio.Future[Reply]) -> None:
+    """What the log server says when a command is taken up: perhaps it was cancelled while it waited."""
+    if begun.cancelled() or begun.exception() is not None:
+        return  # the next renewal says it again
+    by: bytes | None = begun.result()
+    if by:
+        job.cancel(by.decode())
+
+
+def _count(ask: Complete, ending: Ending) -> None:
+    event = ending.event
+    telemetry.TERMINAL_EVENTS.labels(event.outcome).inc()
+    for attempt in event.attempts:
+        telemetry.PROVIDER_CALLS.labels(attempt.provider, attempt.outcome).inc()
+    if event.outcome == "completed":
+        telemetry.API_CALLS.labels(event.model, event.provider, ask.tier).inc()
+    if event.ttft_ms is not None and event.provider:
+        telemetry.TIME_TO_FIRST_TOKEN.labels(event.provider).observe(event.ttft_ms / 1000)
+    if event.billable:
+        telemetry.TOKENS.labels("input").inc(event.input_tokens)
+        telemetry.TOKENS.labels("output").inc(event.output_tokens)
+        telemetry.COST.inc(event.cost_nanousd)
