@@ -40,6 +40,8 @@ class KeyRing:
     @classmethod
     def parse(cls, text: str) -> KeyRing:
         """Keys of 32 bytes in hexadecimal or base64, separated by commas. Raises RingRefused."""
+        if not text.strip():
+            raise RingRefused("API_KEY_ENCRYPTION_KEY: Field required")
         keys: dict[str, bytes] = {}
         for place, part in enumerate((part.strip() for part in text.split(",")), start=1):
             key = _decode(part)

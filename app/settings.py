@@ -30,9 +30,9 @@ class Settings(BaseSettings):
     cache_url: SecretStr | None = None
     """The cache; the log server where it is not set."""
 
-    api_key_encryption_key: SecretStr
+    api_key_encryption_key: SecretStr = SecretStr("")
     """Wraps the data keys: 32 bytes in hex or base64. Several, separated by commas, during a rotation: the first
-    wraps, all unwrap."""
+    wraps, all unwrap. No process starts without it; an operator's command that opens no content does without."""
 
     anthropic_api_key: SecretStr | None = None
     openai_api_key: SecretStr | None = None
