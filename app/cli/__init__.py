@@ -70,7 +70,11 @@ def main() -> None:
     if words[:1] == [JSON]:  # before the command it means the same as behind it
         words = [*words[1:], JSON]
     if words and words[0] in BESIDE_UP:
+        import structlog
+
         from app.up.beside import use_running
 
+        # Standard output is for what was asked for; facts told on the way go where processes tell theirs.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         use_running()
     root(words)(words, prog_name="helix")
