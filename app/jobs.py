@@ -161,7 +161,7 @@ class Worker:
             await self._carry_out(job)
         except asyncio.CancelledError:
             log.info("command_abandoned", request_id=job.owned.request, attempt=job.owned.attempt)
-        except Exception as fault:  # ours: the entry stays pending and comes again, at most DELIVERIES_MAX times
+        except Exception as fault:  # ours: the entry stays pending and comes again
             log.error("command_broke", request_id=job.owned.request, exc_info=fault)
 
     def _ended(self, job: Job, _: asyncio.Task[None]) -> None:

@@ -10,8 +10,6 @@ of AES-256-GCM. Nonces are random: one data key is good for 2³² sealings (NIST
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -219,16 +217,3 @@ class Vault:
 async def _lock(connection: Connection, account: str) -> None:
     """One change of an account's keys at a time: a key made while the others are destroyed would escape."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('data_keys ' || $1, 0))", account)
-
-
-def to_text(sealed: bytes) -> str:
-    """Sealed bytes → the text of a `Sealed` field: URL-safe base64."""
-    return base64.urlsafe_b64encode(sealed).decode("ascii")
-
-
-def from_text(text: str) -> bytes:
-    """The text of a `Sealed` field → sealed bytes. Raises Tampered when it is not base64."""
-    try:
-        return base64.urlsafe_b64decode(text)
-    except (binascii.Error, ValueError):
-        raise Tampered("not base64") from None

@@ -1,1 +1,1 @@
-"""What is done. REACTIONS is the whole nervous system on one screen: which command or event wakes which handler."""
+"""What is done: one verb-named file a reaction, and `ports`, what they ask of the world. Today there is one, `complete`."""

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.completions import CompletionFinished
+from events.message import sealed_bytes
 from projections import tables
-from projections.ended import sealed_bytes
 from projections.projection import Projection, Seen
 
 _INSERT: Final = """

@@ -1,10 +1,7 @@
-"""Events that end a completion, as projections take them: from a batch of entries, with the text of sealed content
-made bytes again.
-"""
+"""Events that end a completion, as projections take them from a batch of entries."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -19,8 +16,3 @@ def ends(batch: Sequence[Seen]) -> Iterator[tuple[Seen, Envelope, CompletionEnde
     for seen in batch:
         if isinstance(seen.envelope.body, CompletionEnded):
             yield seen, seen.envelope, seen.envelope.body
-
-
-def sealed_bytes(text: str) -> bytes:
-    """A `Sealed` field → what the vault opens. Raises ValueError."""
-    return urlsafe_b64decode(text)

@@ -23,9 +23,9 @@ from events.completions import (
     UsageSource,
     Wire,
 )
-from events.message import Envelope
+from events.message import Envelope, sealed_bytes
 from projections import tables
-from projections.ended import ENDS, ends, sealed_bytes
+from projections.ended import ENDS, ends
 from projections.projection import Projection, Seen
 
 _ATTEMPTS: Final = TypeAdapter(tuple[Attempt, ...])
