@@ -18,6 +18,7 @@ import structlog
 
 from app import telemetry
 from app.database import Unavailable
+from app.live.last_word import last_word
 from app.live.speak import Speaker
 from app.log import Connection, Log, LogGone, keys
 from app.log.connection import LogRefused, Reply
@@ -244,20 +245,11 @@ class Worker:
         job.ending = True
         owned, event = job.owned, ending.event
         fact = at.follow(event, id=self._ports.new_id(), at=self._ports.clock())
-        meta = orjson.dumps(
-            {
-                "status": event.http_status,
-                "outcome": event.outcome,
-                "provider": event.provider,
-                "model": event.model,
-                "attempts": len(event.attempts),
-                "cost_nanousd": event.cost_nanousd,
-                "retry_after_s": ending.retry_after_s,
-                "routing": event.routing.model_dump() if event.routing else None,
-            }
-        )
-        # A client that has had every word over its stream needs none of them again.
-        body = b"" if ask.stream and frames and event.outcome == "completed" else ending.answer
+        meta = orjson.dumps(last_word(event, retry_after_s=ending.retry_after_s, events=ending.events))
+        # A client that has had every word over its stream needs none of them again, but for a response, whose closing
+        # event repeats it whole.
+        told = ask.stream and frames and event.outcome == "completed" and ask.wire != "responses"
+        body = b"" if told else ending.answer
         uncertain = False
         while True:
             try:

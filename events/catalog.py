@@ -32,7 +32,15 @@ Body = dict[str, Any]
 
 Upcasts = Mapping[tuple[str, int], Callable[[Body], Body]]
 
-UPCASTS: Upcasts = {}
+
+def _as_it_was(body: Body) -> Body:
+    """The new shape only has more fields, each with a default that means: as before."""
+    return body
+
+
+UPCASTS: Upcasts = {
+    (kind.type, 1): _as_it_was for kind in (Complete, CompletionFinished, CompletionFailed, CompletionCancelled)
+}
 """(type, version) → the body one version on. Pure; applied one after the other until the body is of today."""
 
 

@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from events.message import Command, Event, NanoUsd, Sealed, Tokens
+from events.message import Command, Event, MaybeSealed, NanoUsd, Sealed, Tokens
 
-Wire = Literal["openai"]
-"""The format a client speaks and wants its answer in."""
+Wire = Literal["openai", "responses", "anthropic", "embeddings"]
+"""The format a client speaks and wants its answer in: OpenAI's chat completions, its responses, Anthropic's messages,
+OpenAI's embeddings."""
 
 Tier = Literal["free", "pro", "team", "enterprise"]
 Optimize = Literal["cost", "speed", "quality"]
@@ -24,10 +25,22 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Policy(Part):
+    """What an account wants of the router, as it stood when the request was accepted."""
+
+    chain: tuple[str, ...] = ()
+    """Model names to try in this order, once its own alias or fallback chain is resolved; empty: the name as asked."""
+    only: tuple[str, ...] = ()
+    """Providers that may be asked; empty: all."""
+    never: tuple[str, ...] = ()
+    """Providers that may not be asked."""
+
+
 class Complete(Command):
     """Please answer this."""
 
     type: ClassVar[str] = "complete"
+    version: ClassVar[int] = 2
 
     endpoint: str
     """The route it came by, such as `/v1/chat/completions`."""
@@ -47,6 +60,16 @@ class Complete(Command):
     deadline: AwareDatetime
     reply_to: str | None = None
     """The web process that waits; None when the client polls."""
+    forwarded: tuple[tuple[str, str], ...] = ()
+    """The client's headers that a provider of the same wire is sent, in small letters: `anthropic-beta` and the like."""
+    previous: str | None = None
+    """The request whose answer this one goes on from (`previous_response_id`); the question has it in already."""
+    kept: MaybeSealed = None
+    """What the client itself sent, without what stood before, where it is to be kept with the answer; sealed as
+    `question`."""
+    cache_ttl_s: int | None = None
+    """Answer from, and keep in, the account's response cache for so long; None: do not."""
+    policy: Policy | None = None
 
 
 class Attempt(Part):
@@ -63,12 +86,21 @@ class Attempt(Part):
     """The provider's HTTP status, where there was one."""
 
 
+class PassedOver(Part):
+    """An offer that was not to be asked."""
+
+    offer: str
+    """`provider/model`."""
+    why: str
+
+
 class Routing(Part):
     """Why this provider."""
 
     reason: str
     considered: tuple[str, ...] = ()
     """`provider/model`, best first."""
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 class Turn(Part):
@@ -124,12 +156,23 @@ class CompletionEnded(Event):
     """The answer, or the error, as JSON in the client's wire format."""
     http_status: int
     """What a waiting client is answered with."""
+    price_version: str | None = None
+    """The row of the price list that the cost was reckoned with; None when nothing was billed, or nothing is asked."""
+    cached: bool = False
+    """Answered from the response cache: no provider was asked and nothing is charged."""
+    saved_nanousd: NanoUsd = 0
+    """What a cached answer had cost when a provider gave it."""
+    previous: str | None = None
+    """As in the command."""
+    kept: MaybeSealed = None
+    """As in the command: the question, where it is kept with the answer."""
 
 
 class CompletionFinished(CompletionEnded):
     """The provider said its last token."""
 
     type: ClassVar[str] = "completion.finished"
+    version: ClassVar[int] = 2
     outcome: ClassVar[Outcome] = "completed"
 
     finish_reason: str | None
@@ -140,6 +183,7 @@ class CompletionFailed(CompletionEnded):
     """No provider could answer, or one broke off after text had been sent."""
 
     type: ClassVar[str] = "completion.failed"
+    version: ClassVar[int] = 2
     outcome: ClassVar[Outcome] = "failed"
 
     why: str
@@ -150,6 +194,7 @@ class CompletionCancelled(CompletionEnded):
     """The client did not want it any more."""
 
     type: ClassVar[str] = "completion.cancelled"
+    version: ClassVar[int] = 2
     outcome: ClassVar[Outcome] = "cancelled"
 
     by: Literal["client", "disconnect"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SerializeAsAny
 
@@ -17,8 +17,13 @@ NanoUsd = Annotated[int, Field(ge=0)]
 Tokens = Annotated[int, Field(ge=0, le=2**53)]
 """A count of tokens; the bound keeps a provider's nonsense out of the books."""
 
-Sealed = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*={0,2}$", repr=False)]
+_BASE64: Final = r"^[A-Za-z0-9_-]*={0,2}$"
+
+Sealed = Annotated[str, Field(pattern=_BASE64, repr=False)]
 """Content under its account's data key, as URL-safe base64; made and opened by `app.vault` alone."""
+
+MaybeSealed = Annotated[str | None, Field(pattern=_BASE64, repr=False)]
+"""The same, or nothing."""
 
 
 def sealed_text(sealed: bytes) -> str:

@@ -25,6 +25,7 @@ from events.completions import (
 from events.message import Envelope, sealed_bytes, sealed_text
 from handlers.ports import Box, Listener, Ports, ProviderFailed, Question, Stop, Transcript
 from handlers.rules.catalogue import Offer
+from handlers.rules.errors import error_body
 from handlers.rules.failure import CONSEQUENCES, after
 from handlers.rules.rating import Usage, rate
 from handlers.rules.routing import Plan, route
@@ -44,6 +45,8 @@ class Ending:
     answer: bytes = field(repr=False)
     """The sealed answer."""
     retry_after_s: float | None = None
+    events: int = 0
+    """How many events of the stream have been told."""
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ async def complete(ask: Complete, at: Envelope, ports: Ports, *, listener: Liste
     """
     box = await ports.vault.box(at.account)
     body = box.open("question", at.subject, sealed_bytes(ask.question))
-    question = Question(ask.wire, body, ask.stream, ask.include_usage)
+    question = Question(ask.wire, body, ask.stream, ask.include_usage, at.subject, ask.forwarded)
     plan = route(ports.providers.catalogue, ask.model, optimize=ask.optimize, chance=ports.chance())
     run = _Run(ask, at, ports, box, question, plan)
     try:
@@ -85,13 +88,13 @@ async def complete(ask: Complete, at: Envelope, ports: Ports, *, listener: Liste
             raise
         _uncancel()
         _note(run, "cancelled")
-        answer = _refusal(run, "cancelled", "The request was cancelled.", "server_error")
+        answer = _refusal(run, "cancelled", "The request was cancelled.", "server_error", status=409)
         cancelled = CompletionCancelled(**_common(run, answer, CANCELLED_STATUS, _used(run)), by=stop.by)
         return Ending(cancelled, answer)
     if failed is None:
         return _finished(run)
     does = CONSEQUENCES[failed.kind]
-    answer = _refusal(run, failed.code or does.code, failed.message, does.type, failed.param)
+    answer = _refusal(run, failed.code or does.code, failed.message, does.type, failed.param, status=does.status)
     event = CompletionFailed(**_common(run, answer, does.status, _used(run)), why=failed.kind)
     return Ending(event, answer, failed.retry_after_s)
 
@@ -178,7 +181,8 @@ def _finished(run: _Run) -> Ending:
     if run.ask.conversation is not None:
         turns = _turns(run, run.ask.conversation, heard.message or b"{}")
     common = _common(run, answer, 200, _used(run))
-    return Ending(CompletionFinished(**common, finish_reason=heard.finish_reason, conversation=turns), answer)
+    finished = CompletionFinished(**common, finish_reason=heard.finish_reason, conversation=turns)
+    return Ending(finished, answer, events=heard.frames)
 
 
 def _used(run: _Run) -> Usage | None:
@@ -226,6 +230,8 @@ def _common(run: _Run, answer: bytes, status: int, used: Usage | None) -> dict[s
         "routing": Routing(reason=run.plan.reason, considered=tuple(offer.id for offer in run.plan.candidates)),
         "answer": sealed_text(answer),
         "http_status": status,
+        "previous": run.ask.previous,
+        "kept": run.ask.kept,
     }
 
 
@@ -240,10 +246,12 @@ def _turns(run: _Run, conversation: str, answer: bytes) -> Turns:
     return Turns(conversation=conversation, turns=tuple(turns))
 
 
-def _refusal(run: _Run, code: str, message: str, kind: str, param: str | None = None) -> bytes:
+def _refusal(run: _Run, code: str, message: str, kind: str, param: str | None = None, *, status: int = 500) -> bytes:
     """An error in the client's wire format, sealed like any answer."""
-    error = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-    return run.box.seal("answer", run.at.subject, json.dumps(error).encode())
+    error = error_body(
+        run.ask.wire, status=status, message=message, type=kind, code=code, param=param, request=run.at.subject
+    )
+    return run.box.seal("answer", run.at.subject, error)
 
 
 def _uncancel() -> None:

@@ -57,6 +57,10 @@ class Question:
     stream: bool
     include_usage: bool
     """The client wants the usage chunk; the adapter always asks the provider for it and keeps it back otherwise."""
+    request: str = ""
+    """The id of the request, `req_…`: an answer that bears an id of ours bears this one's digits."""
+    forwarded: tuple[tuple[str, str], ...] = ()
+    """Headers of the client's for a provider of the same wire, in small letters."""
 
 
 @dataclass(slots=True)
@@ -65,8 +69,9 @@ class Transcript:
     attempt ends."""
 
     frame: Callable[[bytes], None] = field(repr=False)
-    """Told each piece of a streamed answer in the client's wire format, as SSE bytes (`data: {…}\\n\\n`, whole events,
-    never the closing `[DONE]`). Must not block."""
+    """Told each piece of a streamed answer in the client's wire format, as SSE bytes (`data: {…}\\n\\n`, whole events),
+    but for the closing one, which the door says once the end is on the log: `[DONE]`, `message_stop`,
+    `response.completed` or `response.incomplete`. Must not block."""
     answer: bytes | None = field(default=None, repr=False)
     """The whole answer as JSON in the client's wire format, set when the provider has properly ended."""
     text: list[str] = field(default_factory=list, repr=False)
@@ -78,7 +83,7 @@ class Transcript:
     first_at: float | None = None
     """time.monotonic() of the first delta of a streamed answer."""
     frames: int = 0
-    """How many frames went out; above zero a client may have seen text."""
+    """How many events went out; above zero a client may have seen text."""
 
 
 class Providers(Protocol):

@@ -210,19 +210,6 @@ async def _answer(ticket: Ticket, heard: Heard, log: Log, vault: Vault) -> bytes
     return box.open("answer", ticket.request, sealed_bytes(end.answer))
 
 
-def meta_of(end: CompletionEnded) -> dict[str, Any]:
-    """What the last frame's meta says, from the event."""
-    return {
-        "status": end.http_status,
-        "outcome": end.outcome,
-        "provider": end.provider,
-        "model": end.model,
-        "attempts": len(end.attempts),
-        "cost_nanousd": end.cost_nanousd,
-        "routing": end.routing.model_dump() if end.routing else None,
-    }
-
-
 def _meta(heard: Heard) -> dict[str, Any]:
     meta: dict[str, Any] = orjson.loads(heard.frame.meta) if heard.frame.meta else {}
     return meta
@@ -300,7 +287,6 @@ __all__ = [
     "deliver",
     "ended",
     "following",
-    "meta_of",
     "present",
     "remembering",
     "usd",

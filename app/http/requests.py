@@ -19,8 +19,9 @@ from starlette.routing import Route
 
 from app.database import Unavailable
 from app.http.authentication import identify
-from app.http.delivery import ended, meta_of, present, usd
+from app.http.delivery import ended, present, usd
 from app.http.refusals import Refused
+from app.live.last_word import last_word
 from app.live.listen import follow
 from app.log import LogGone
 from app.log.connection import LogRefused
@@ -274,7 +275,7 @@ def _open_view(standing: Standing) -> Json:
 
 def _ended_view(id: str, created: str | None, end: CompletionEnded, answer: bytes | None) -> Json:
     if answer is not None and end.outcome == "completed":
-        answer = present(end.endpoint, answer, meta_of(end))
+        answer = present(end.endpoint, answer, dict(last_word(end)))
     return {
         "id": id,
         "object": "request",

@@ -40,7 +40,8 @@ class Offer:
     """0 to 100, for `optimize=quality`."""
     weight: int = 1
     capabilities: frozenset[str] = frozenset()
-    """Among `tools`, `images`, `json`, `reasoning`."""
+    """Among `tools`, `images`, `json`, `reasoning`, `responses` (its provider speaks OpenAI's responses too)."""
+    kind: Literal["chat", "embedding"] = "chat"
     auto: bool = True
     """Whether it may be chosen for a client that leaves the choice to us; special and dated models may not."""
     simulated: bool = False

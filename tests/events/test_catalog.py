@@ -125,7 +125,7 @@ def changed_body(**fields: object) -> bytes:
         changed(type=SECRET),
         changed(type=[SECRET]),
         changed(type=None),
-        changed(version=2),
+        changed(version=99),
         changed(version=0),
         changed(version=-1),
         changed(version="1"),
