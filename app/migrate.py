@@ -65,17 +65,34 @@ async def at_head(database_url: str) -> bool:
         return heads == await connection.run_sync(lambda c: set(MigrationContext.configure(c).get_current_heads()))
 
 
+async def partitions_read(database_url: str) -> int:
+    """How many partitions of a log the database has read from: the archive of each lies in it."""
+    async with engine(database_url) as database, database.connect() as connection:
+        found = await connection.execute(text("SELECT coalesce(max(partition) + 1, 0) FROM checkpoints"))
+        return int(found.scalar_one())
+
+
 def run() -> None:
-    """The command `helix migrate`."""
+    """The command `helix migrate`. Exits with one line when HELIX_PARTITIONS is not what the log or the archive has."""
     from app.log import Log
+    from app.log.count import OtherCount, agree
     from app.settings import settings
 
     async def migrate() -> None:
-        await upgrade(settings().database)
-        stream = await Log(settings().log, name="migrate", partitions=settings().helix_partitions).open()
+        chosen = settings()
+        await upgrade(chosen.database)
+        read = await partitions_read(chosen.database)
+        if read > chosen.helix_partitions:
+            # A replay would leave out the archive of those that are not counted any more.
+            raise OtherCount(read, chosen.helix_partitions)
+        await agree(chosen.log, chosen.helix_partitions)
+        stream = await Log(chosen.log, name="migrate", partitions=chosen.helix_partitions).open()
         try:
             await stream.declare()
         finally:
             await stream.close()
 
-    asyncio.run(migrate())
+    try:
+        asyncio.run(migrate())
+    except OtherCount as refused:
+        raise SystemExit(f"helix: {refused}") from None

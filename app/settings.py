@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from functools import lru_cache
@@ -63,8 +64,12 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     helix_host: str = "127.0.0.1"
     helix_partitions: int = Field(default=1, ge=1, le=1024)
-    helix_process_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
-    """Stable over a restart of the same process: the consumer's name on the log."""
+    helix_process_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}", min_length=1
+    )
+    """The consumer's name on the log. Two processes that run at once must never share one: each would take for its own
+    what the other is at work on. So it is new at every start unless it is given: in two containers host and pid can be
+    the same. `up` gives names that are stable over a restart, which then takes back at once what it held before."""
     helix_lease_s: float = Field(default=10.0, ge=1, le=600)
     """A command that its worker has not renewed for so long is taken over by another; the same in every worker."""
     helix_allow_unsafe_log: bool = False

@@ -19,6 +19,8 @@ from app.identity import Identities, PostgresRecords
 from app.key_ring import KeyRing, RingRefused
 from app.live.listen import Listener
 from app.log import Log
+from app.log.connection import LogRefused
+from app.log.count import OtherCount, agree
 from app.providers.catalogue import load_catalogue
 from app.settings import Settings
 from app.shedding import Shedding
@@ -113,17 +115,18 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
 
 async def preflight(settings: Settings) -> None:
     """What every process looks at before it begins. Exits with one line when a setting makes no sense, or when the log
-    cannot be reached or does not keep what it acknowledges."""
+    cannot be reached, does not keep what it acknowledges, or was made with another number of partitions."""
     try:
         _ring(settings)
         load_catalogue(settings)
         faults = await check_log(settings.log)
-    except (RingRefused, ValueError) as refused:
+        if faults and not settings.helix_allow_unsafe_log:
+            raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
+        await agree(settings.log, settings.helix_partitions)
+    except (RingRefused, OtherCount, ValueError) as refused:
         raise SystemExit(f"helix: {refused}") from None
-    except (RedisError, OSError) as gone:
+    except (RedisError, LogRefused, OSError) as gone:
         raise SystemExit(f"helix: REDIS_URL: the log cannot be reached: {gone}") from None
-    if faults and not settings.helix_allow_unsafe_log:
-        raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
 
 
 async def _common(stack: AsyncExitStack, settings: Settings, name: str) -> tuple[Log, Pool, Vault]:

@@ -13,6 +13,11 @@ def partition_of(account: str, partitions: int) -> int:
     return crc32(account.encode()) % partitions
 
 
+def partitions(partition: int) -> str:
+    """How many partitions the log was made with; the same in each."""
+    return f"helix:{{{partition}}}:partitions"
+
+
 def commands(partition: int) -> str:
     return f"helix:{{{partition}}}:commands"
 

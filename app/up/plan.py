@@ -6,6 +6,7 @@ One rule: a server whose address stands in the environment is not ours, and is n
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from app.sockets import VARIABLE as LISTEN_FD
 from app.sockets import listen
 from app.up.directory import Directory, Facts
 from app.up.prepare import ADMIN_KEY, API_KEY
-from app.up.program import Program
+from app.up.program import PROCESS_NAME, Program
 from app.up.voice import Voice
 
 SECRETS: Final = ("API_KEY_ENCRYPTION_KEY", "JWT_SECRET_KEY")
@@ -89,6 +90,11 @@ def plan(directory: Directory, host: str, port: int) -> Plan:
     for name in SECRETS:
         if not os.environ.get(name):
             given[name] = directory.secret(name.lower())
+    if not os.environ.get(PROCESS_NAME):
+        # Consumers of two machines must never share a name: each would take for its own what the other is at work on.
+        # The data directory tells apart what has one host name; a copy of it starts on a host of another name.
+        mark = kept(directory.path / "machine", lambda: secrets.token_hex(3))
+        given[PROCESS_NAME] = f"{socket.gethostname()}-{mark}"
     sandbox = None
     if not any(os.environ.get(f"{name.upper()}_API_KEY") for name in PROVIDER_KEYS):
         sandbox = listen("127.0.0.1", 0)

@@ -17,6 +17,8 @@ from app.embedded.server import tethered
 from app.up.voice import Voice
 
 READ_BYTES: Final = 65536
+PROCESS_NAME: Final = "HELIX_PROCESS_NAME"
+"""In an `up`'s environment the machine's name; each process's own has its slot behind it."""
 LINE_BYTES_MAX: Final = 1_000_000
 """A line longer than this is passed on in pieces, so that a child cannot fill our memory."""
 
@@ -34,7 +36,8 @@ class Program:
     ) -> None:
         self.name = name
         self._command = tethered([sys.executable, "-m", *words], at_death=signal.SIGKILL)
-        self._environment = {**environment, "HELIX_PROCESS_NAME": name, "PYTHONUNBUFFERED": "1"}
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
+        self._environment[PROCESS_NAME] = "-".join(part for part in (environment.get(PROCESS_NAME), name) if part)
         self._voice = voice
         self._pass_fds = pass_fds
         self._process: asyncio.subprocess.Process | None = None
