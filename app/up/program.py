@@ -19,6 +19,8 @@ from app.up.voice import Voice
 READ_BYTES: Final = 65536
 PROCESS_NAME: Final = "HELIX_PROCESS_NAME"
 """In an `up`'s environment the machine's name; each process's own has its slot behind it."""
+TWIN: Final = "b"
+"""Behind a slot's name, the slot's other name: `worker-1` and `worker-1b` take turns."""
 LINE_BYTES_MAX: Final = 1_000_000
 """A line longer than this is passed on in pieces, so that a child cannot fill our memory."""
 
@@ -35,6 +37,8 @@ class Program:
         pass_fds: tuple[int, ...] = (),
     ) -> None:
         self.name = name
+        self._words = words
+        self._given = environment
         self._command = tethered([sys.executable, "-m", *words], at_death=signal.SIGKILL)
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
         self._environment[PROCESS_NAME] = "-".join(part for part in (environment.get(PROCESS_NAME), name) if part)
@@ -43,6 +47,14 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
         self._announced = asyncio.Event()
+        self._told = False
+        """It has had its SIGTERM."""
+
+    def successor(self) -> Program:
+        """The same program under its slot's other name: both run for a while, and a consumer's name on the log is one
+        process's at a time."""
+        name = self.name.removesuffix(TWIN) if self.name.endswith(TWIN) else self.name + TWIN
+        return Program(name, self._words, self._given, self._voice, self._pass_fds)
 
     @property
     def pid(self) -> int:
@@ -51,6 +63,7 @@ class Program:
 
     async def start(self) -> None:
         self._announced = asyncio.Event()
+        self._told = False
         heard, spoken = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -84,19 +97,21 @@ class Program:
         return code
 
     async def stop(self, within_s: float) -> None:
-        """SIGTERM, and SIGKILL to its whole group after the time."""
+        """SIGTERM, and SIGKILL to its whole group after the time. Who is cancelled here leaves it draining, for the next
+        call to wait for."""
         if self._process is None:
             return
         if self._process.returncode is not None:
             self.kill()  # what it may have left in its group
             return
-        self._process.send_signal(signal.SIGTERM)
+        if not self._told:
+            self._told = True
+            self._process.send_signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(asyncio.shield(self._process.wait()), within_s)
         except TimeoutError:
             self._voice.say(f"{self.name} did not end within {within_s:.0f} s and was killed")
-        finally:
-            self.kill()
+        self.kill()
 
     def kill(self) -> None:
         """It and its own children, which nobody else would end."""

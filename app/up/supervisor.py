@@ -76,7 +76,7 @@ class Supervisor:
     """Children in the order of their start."""
 
     def __init__(self, voice: Voice, changed: Callable[[], None]) -> None:
-        """`changed` is called after every start again, when pids are no longer what they were."""
+        """`changed` is called when pids are no longer what they were: after every start again, and in a replacement."""
         self._voice = voice
         self._changed = changed
         self._kept: dict[Child, asyncio.Task[None]] = {}
@@ -86,6 +86,20 @@ class Supervisor:
         for child in children:
             await child.start()
         await asyncio.gather(*(self._settle(child) for child in children))
+
+    async def replace(self, old: Child, new: Child, *, ready_s: float, drain_s: float) -> None:
+        """Start `new`, and end `old` when it is ready. Raises StartFailed when it is not ready in time; `old` goes on."""
+        try:
+            async with asyncio.timeout(ready_s):
+                await self.begin(new)
+        except TimeoutError as late:
+            await self.end(new, 0)
+            raise StartFailed(f"{new.name} was not ready within {ready_s:.0f} s") from late
+        except (StartFailed, OSError) as failed:
+            await self.end(new, 0)
+            raise StartFailed(str(failed)) from failed
+        self._changed()
+        await self.end(old, drain_s)
 
     async def end(self, child: Child, within_s: float) -> None:
         """Stop it and do not start it again."""
