@@ -7,8 +7,11 @@ exchanged in one transaction. Nobody sees a half-built table, and no runner has 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from sqlalchemy import text
@@ -22,6 +25,9 @@ from projections.shadow import Difference, Shadow, Stretch
 
 _BATCH: Final = 2000
 """Entries in one transaction of the shadow: nobody waits for it, so larger than a live batch."""
+
+_TURN: Final = 25
+"""Envelopes read in one turn of the event loop, about half a millisecond."""
 
 _LOCK_WAIT: Final = "3s"
 """How long the exchange waits for readers to leave a table; new readers queue behind it for as long."""
@@ -56,6 +62,8 @@ class Result:
     differences: tuple[Difference, ...] | None
     """None when nothing was compared."""
     swapped: bool
+    filled_s: float
+    """How long it took to read and apply all but the last stretch; comparing and exchanging come on top."""
 
 
 async def rebuild(
@@ -112,15 +120,23 @@ class _Rebuild:
         self._entries = 0
 
     async def run(self) -> Result:
-        differences = None
+        differences, filled_s = None, 0.0
         if self._wish.compare or not self._wish.swap:
-            await self._fill(await self._live(self._reading))
+            filled_s += await self._timed(await self._live(self._reading))
             differences = await self._compare()
         if self._wish.swap:
-            await self._fill(dict.fromkeys(self._stands))
+            filled_s += await self._timed(dict.fromkeys(self._stands))
+            await self._shadow.index()
+            filled_s += await self._timed(dict.fromkeys(self._stands))
             await self._swap()
         passed_by = await self._shadow.passed_by()
-        return Result(self._projection.name, self._entries, passed_by, differences, swapped=self._wish.swap)
+        return Result(self._projection.name, self._entries, passed_by, differences, self._wish.swap, filled_s)
+
+    async def _timed(self, targets: dict[int, str | None]) -> float:
+        """`_fill` → how many seconds it took."""
+        began = monotonic()
+        await self._fill(targets)
+        return monotonic() - began
 
     async def _live(self, connection: AsyncConnection, *, locked: bool = False) -> dict[int, str | None]:
         """Where the live tables stand."""
@@ -130,11 +146,27 @@ class _Rebuild:
         return dict(found)
 
     async def _fill(self, targets: dict[int, str | None]) -> None:
-        """Apply every entry up to each partition's target (None: all there are), a transaction for each batch."""
+        """Apply every entry up to each partition's target (None: all there are), a transaction for each batch. While
+        Postgres writes one batch, the next is fetched and understood."""
         for partition, target in targets.items():
-            async for batch in self._batches(partition, target):
-                async with self._filling.begin():
-                    await self._apply(batch)
+            writing: asyncio.Task[None] | None = None
+            try:
+                async for batch in self._batches(partition, target):
+                    await _understand(batch)
+                    if writing:
+                        await writing
+                    writing = asyncio.create_task(self._write(batch))
+            except BaseException:
+                if writing:
+                    writing.cancel()
+                    await asyncio.gather(writing, return_exceptions=True)
+                raise
+            if writing:
+                await writing
+
+    async def _write(self, batch: list[Seen]) -> None:
+        async with self._filling.begin():
+            await self._apply(batch)
 
     async def _fill_inside(self, targets: dict[int, str | None]) -> None:
         """The same in the transaction that is open; for the few entries of the last stretch."""
@@ -161,12 +193,13 @@ class _Rebuild:
         The log may be trimmed meanwhile, and says nothing when it is read behind an entry that is gone: so each read is
         used only when nothing behind its beginning has gone by then. Otherwise the archive has it by now.
         """
+        stands = self._stands[partition]
         while True:
-            async for entries in archive.entries(self._reading, partition, self._stands[partition]):
+            async for entries in archive.entries(self._reading, partition, stands):
                 if batch := _up_to(target, partition, entries):
+                    stands = batch[-1].entry_id
                     yield batch
-            while target is None or order(self._stands[partition]) < order(target):
-                stands = self._stands[partition]
+            while target is None or order(stands) < order(target):
                 entries = await self._source.read(partition, stands, count=_BATCH, block_ms=None)
                 trimmed_to = await self._source.trimmed_to(partition)
                 if order(trimmed_to) > order(stands):
@@ -177,6 +210,7 @@ class _Rebuild:
                     )
                 batch = _up_to(target, partition, entries)
                 if batch:
+                    stands = batch[-1].entry_id
                     yield batch
                 if not batch or (target is None and len(entries) < _BATCH):
                     return  # the end, as far as anybody can say: on a busy log there is always one entry more
@@ -211,6 +245,15 @@ class _Rebuild:
                     raise
                 self._stands = stood
         raise CannotRebuild(f"somebody has held a table of {self._projection.name} through {_TRIES} tries")
+
+
+async def _understand(batch: list[Seen]) -> None:
+    """Read the envelopes now, a few at a time, so that who writes meanwhile gets his turns."""
+    for at, seen in enumerate(batch):
+        with contextlib.suppress(Unreadable):  # it will say so to who asks
+            _ = seen.envelope
+        if at % _TURN == 0:
+            await asyncio.sleep(0)
 
 
 def _up_to(target: str | None, partition: int, entries: list[tuple[str, bytes]]) -> list[Seen]:

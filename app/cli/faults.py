@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -16,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from app.faults.campaign import Result
+    from app.faults.replaying import Replay
 
 EXIT_BROKEN: Final = 1
 EXIT_IMPOSSIBLE: Final = 2
@@ -24,12 +26,17 @@ MINUTES_MAX: Final = 50.0
 """Live streams, in which the checker sees who spoke last, are kept for an hour."""
 
 
+REPLAY: Final = "replay"
+REPLAY_TITLE: Final = "[F28] a year of events read live, then every projection made anew and compared; no faults"
+
+
 def faults(
     seed: Annotated[
         int | None, typer.Option(min=0, help="What is asked and broken; chosen and said if left out.")
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, max=MINUTES_MAX, help="How long to break it.")] = 1.0,
     scenario: Annotated[str, typer.Option(help="Which way to break it; `list` names them.")] = "all",
+    events: Annotated[int, typer.Option(min=1000, help="How many, of the scenario replay.")] = 1_000_000,
     evidence: Annotated[Path | None, typer.Option(help="Where to leave what was seen; faults-<time> here.")] = None,
     check: Annotated[Path | None, typer.Option(help="Only judge an evidence folder again.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")] = False,
@@ -37,27 +44,35 @@ def faults(
     """Kill, freeze and cut a Helix of its own under load, and check what it promised. Ends with 1 when it broke a promise."""
     from app.faults.campaign import judge, run
     from app.faults.power import CannotRun
+    from app.faults.replaying import replaying
     from app.faults.scenarios import SCENARIOS
 
+    titles = {name: one.title for name, one in SCENARIOS.items()} | {REPLAY: REPLAY_TITLE}
     if scenario == "list":
         if as_json:
-            typer.echo(json.dumps({name: one.title for name, one in SCENARIOS.items()}))
+            typer.echo(json.dumps(titles))
         else:
-            for name, one in SCENARIOS.items():
-                typer.echo(f"{name:17} {one.title}")
+            for name, title in titles.items():
+                typer.echo(f"{name:17} {title}")
         return
     if check:
         _tell(judge(check), check, as_json)
         return
-    if scenario not in SCENARIOS:
-        typer.echo(f"there is no scenario {scenario}; there are {', '.join(SCENARIOS)}", err=True)
+    if scenario not in titles:
+        typer.echo(f"there is no scenario {scenario}; there are {', '.join(titles)}", err=True)
         raise typer.Exit(EXIT_IMPOSSIBLE)
     chosen = secrets.randbelow(10**6) if seed is None else seed
     folder = evidence or Path.cwd() / f"faults-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     if folder.exists() and any(folder.iterdir()):
         typer.echo(f"{folder} holds evidence already", err=True)
         raise typer.Exit(EXIT_IMPOSSIBLE)
+    say: Callable[[str], None] = lambda stage: typer.echo(f"faults: {stage}", err=True)  # noqa: E731  # one expression
     try:
+        if scenario == REPLAY:
+            folder.mkdir(parents=True, exist_ok=True)
+            trial = replaying(seed=chosen, count=events, evidence=folder.resolve(), say=say)
+            _tell_replay(asyncio.run(trial), folder, as_json)
+            return
         result = asyncio.run(
             run(
                 scenario,
@@ -65,7 +80,7 @@ def faults(
                 seed=chosen,
                 seconds=minutes * 60,
                 evidence=folder.resolve(),
-                say=lambda stage: typer.echo(f"faults: {stage}", err=True),
+                say=say,
             )
         )
     except (CannotRun, RuntimeError) as cannot:
@@ -101,4 +116,24 @@ def _tell(result: Result, folder: Path, as_json: bool) -> None:
         wanted = f" (a control run, must break {', '.join(result.must_break)})" if result.must_break else ""
         typer.echo(f"{'passed' if result.passed else 'FAILED'}{wanted}; evidence in {folder}")
     if not result.passed:
+        raise typer.Exit(EXIT_BROKEN)
+
+
+def _tell_replay(trial: Replay, folder: Path, as_json: bool) -> None:
+    document = json.dumps(trial.document() | {"evidence": str(folder)})
+    (folder / "verdict.json").write_text(document)
+    if as_json:
+        typer.echo(document)
+    else:
+        typer.echo(f"replay, seed {trial.seed}: {trial.events:,} events, read live in {trial.live_s:.0f} s")
+        typer.echo(f"  {trial.archived:,} in the archive, {trial.on_log:,} on the log")
+        for one in trial.replayed:
+            rows = "rows equal" if one.equal else "rows DIFFER"
+            memory = f"memory {one.rss_first_mb} MB at first, {one.rss_rest_mb} MB then"
+            typer.echo(f"  {one.projection:13} {one.entries:,} entries, {one.rate:,.0f}/s, {rows}, {memory}")
+            typer.echo(
+                f"  {'':13} connected to {', '.join(one.addresses)}; outside: {', '.join(one.outside) or 'nothing'}"
+            )
+        typer.echo(f"{'passed' if trial.passed else 'FAILED'}; evidence in {folder}")
+    if not trial.passed:
         raise typer.Exit(EXIT_BROKEN)
