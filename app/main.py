@@ -19,6 +19,7 @@ from app.database import borrowed
 from app.http import docs, openapi
 from app.http.completions import Completions
 from app.http.health import Health, once
+from app.http.leaving import Leaving
 from app.http.metrics import Metrics, census
 from app.http.models import Models
 from app.http.requests import Requests
@@ -31,14 +32,14 @@ from app.wiring import WebParts, preflight, web_parts
 log = structlog.get_logger()
 
 
-def application(chosen: Settings) -> ASGIApp:
+def application(chosen: Settings, leaving: Leaving) -> ASGIApp:
     """The ASGI application: its parts open when the server starts it, and close when it stops."""
     router = Router(redirect_slashes=False, lifespan=None)
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         async with web_parts(chosen) as parts, _cache(chosen.cache) as cache:
-            router.routes[:] = routes(parts, cache)
+            router.routes[:] = routes(parts, cache, leaving)
             log.info("web_started", web=parts.web)
             ready.announce()
             yield
@@ -56,7 +57,7 @@ def _cache(url: str) -> Redis:
     return Redis.from_url(url, retry=Retry(NoBackoff(), 1), socket_connect_timeout=1, socket_timeout=1)
 
 
-def routes(parts: WebParts, cache: Redis) -> list[BaseRoute]:
+def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
     """Every route, the hot ones first."""
 
     async def postgres() -> None:
@@ -75,7 +76,7 @@ def routes(parts: WebParts, cache: Redis) -> list[BaseRoute]:
         Route("/v1/chat/completions", Completions(parts, "/v1/chat/completions"), methods=["POST"]),
         Route("/v1/chat", Completions(parts, "/v1/chat"), methods=["POST"]),
         *Models(parts).routes(),
-        *Requests(parts).routes(),
+        *Requests(parts, leaving).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),
         *openapi.routes(),
@@ -89,4 +90,5 @@ def run(host: str | None = None, port: int | None = None) -> None:
     telemetry.configure(chosen, "web")
     asyncio.run(preflight(chosen))
     listening = listen(host or chosen.helix_host, chosen.port if port is None else port)
-    serve(application(chosen), [listening])
+    leaving = Leaving()
+    serve(application(chosen, leaving), [listening], leaving)

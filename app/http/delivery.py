@@ -122,6 +122,11 @@ async def deliver(
         if not progress.begun:
             raise
         await _say(send, _error("The log cannot be reached; the request goes on.", "log_unavailable"), more=False)
+    except asyncio.CancelledError:
+        # The server stops, and its time for finishing is over.
+        if not progress.begun:
+            raise
+        await _say(send, _error("The server restarts; the request goes on.", "server_restarting"), more=False)
     finally:
         leaving.cancel()
 
@@ -259,7 +264,7 @@ def usd(nano: int) -> str:
     return f"{nano // 10**9}.{nano % 10**9:09d}"
 
 
-def _error(message: str, code: Literal["restarted", "log_unavailable"]) -> bytes:
+def _error(message: str, code: Literal["restarted", "log_unavailable", "server_restarting"]) -> bytes:
     error = {"error": {"message": message, "type": "server_error", "param": None, "code": code}}
     return b"data: " + orjson.dumps(error) + b"\n\n"
 

@@ -19,10 +19,11 @@ from starlette.routing import Route
 
 from app.database import Unavailable
 from app.http.authentication import identify
-from app.http.delivery import ended, present, usd
+from app.http.delivery import ended, following, present, usd
+from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.live.last_word import last_word
-from app.live.listen import follow
+from app.live.listen import ClientGone, Follower, follow
 from app.log import LogGone
 from app.log.connection import LogRefused
 from app.log.log import ENDED, Standing
@@ -59,8 +60,9 @@ _AFTER: Final = re.compile(r"(\d{1,16}-\d{1,20})(?:\.(\d{1,6}))?")
 class Requests:
     """The routes below `/v1/requests`."""
 
-    def __init__(self, parts: WebParts) -> None:
+    def __init__(self, parts: WebParts, leaving: Leaving) -> None:
         self._parts = parts
+        self._leaving = leaving
 
     def routes(self) -> list[Route]:
         return [
@@ -159,17 +161,18 @@ class Requests:
 
     async def _wait(self, account: str, id: str, wait_s: float) -> None:
         """Until the request's last word, or so long."""
-        frames = follow(self._parts.log, account, id)
+        ear = following(self._parts.log, account, id)
         try:
-            async with asyncio.timeout(wait_s):
-                async for _ in frames:
-                    pass
-        except TimeoutError:
+            with self._leaving.waking(ear.interrupt):
+                async with asyncio.timeout(wait_s):
+                    while (heard := await ear.next()) is None or heard.frame.kind != "e":
+                        pass
+        except (TimeoutError, ClientGone):
             pass  # the view says how it stands
         except LogGone:
             raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
         finally:
-            await frames.aclose()
+            await ear.close()
 
     async def _view(self, account: str, id: str) -> Json:
         """The request as its account sees it. Raises Refused 404 when it has none such."""
@@ -208,28 +211,34 @@ class Requests:
         """The frames behind `entry`, and of that frame itself the pieces behind number `piece`."""
         box = await self._box(account)
         yield f"retry: {RECONNECT_MS}\n".encode()
-        frames = follow(self._parts.log, account, id, entry if piece < 0 else _just_before(entry))
+        ear = Follower(follow(self._parts.log, account, id, entry if piece < 0 else _just_before(entry)))
         try:
-            async for heard in frames:
-                if heard is None:
-                    yield b": ping\n\n"
-                    continue
-                frame = heard.frame
-                if heard.restarted and frame.entry != entry:
-                    # Its id is that of no piece, so that a reconnect goes on with the frame itself.
-                    yield _event("restarted", f"{frame.entry}.0", {"attempt": frame.attempt})
-                if frame.kind == "d" and box is not None:
-                    said = box.open("frame", id, frame.body).split(b"\n\n")[:-1]
-                    for number, one in enumerate(said, 1):
-                        if frame.entry != entry or number > piece:
-                            yield b"id: %s.%d\n%s\n\n" % (frame.entry.encode(), number, one)
-                elif frame.kind == "e":
-                    view = await self._view(account, id)
-                    yield _event(view["status"], frame.entry, view)
+            with self._leaving.waking(ear.interrupt):
+                while True:
+                    heard = await ear.next()
+                    if heard is None:
+                        yield b": ping\n\n"
+                        continue
+                    frame = heard.frame
+                    if heard.restarted and frame.entry != entry:
+                        # Its id is that of no piece, so that a reconnect goes on with the frame itself.
+                        yield _event("restarted", f"{frame.entry}.0", {"attempt": frame.attempt})
+                    if frame.kind == "d" and box is not None:
+                        said = box.open("frame", id, frame.body).split(b"\n\n")[:-1]
+                        for number, one in enumerate(said, 1):
+                            if frame.entry != entry or number > piece:
+                                yield b"id: %s.%d\n%s\n\n" % (frame.entry.encode(), number, one)
+                    elif frame.kind == "e":
+                        view = await self._view(account, id)
+                        yield _event(view["status"], frame.entry, view)
+        except StopAsyncIteration:
+            pass  # the last word has been said
+        except ClientGone:
+            yield b": this process is about to stop; reconnect\n\n"
         except LogGone:
             yield b": the log went away; reconnect\n\n"
         finally:
-            await frames.aclose()
+            await ear.close()
 
     async def _caught_up(self, account: str) -> None:
         """Wait until the projection has read what the log holds for this account's partition now, or CAUGHT_UP_S."""

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn on httptools and uvloop, with the deadlines it lacks.
+"""The HTTP server: uvicorn on httptools and uvloop, with the deadlines and the manners of leaving that it lacks.
 
 One rule: a connection costs us memory only while its other end does its part: sends its head in time, reads its answer.
 """
@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app.http.leaving import Leaving
 from app.http.refusals import Refused, response
 from app.ids import request_id
 
@@ -29,8 +30,15 @@ CONNECTIONS_MAX: Final = 30_000
 """Each costs some kilobytes and a file descriptor."""
 KEEP_ALIVE_S: Final = 75
 """Longer than the idle time of the usual proxies and SDK pools, so that it is they who close."""
-DRAIN_S: Final = 25
-"""What running requests get to end in after SIGTERM; Railway kills after 30."""
+DRAIN_S: Final = 25.0
+"""What running requests get to end in after SIGTERM; below the platform's patience (railway.toml)."""
+LINGER_S: Final = 2.0
+"""How long a silent connection is kept after SIGTERM. What its client sends meanwhile is answered, and told that it was the
+last: to close at once would meet the request that is on the line just then."""
+LAST_WORDS_S: Final = 1.0
+"""What those that are broken off get to say so in."""
+LOOK_S: Final = 0.05
+"""Between two looks at what is left."""
 
 
 class Connection(HttpToolsProtocol):
@@ -42,7 +50,10 @@ class Connection(HttpToolsProtocol):
 
     head_s_max = HEAD_S_MAX
     stall_s_max = STALL_S_MAX
+    linger_s = LINGER_S
 
+    _leaving = False
+    _linger_timer: asyncio.TimerHandle | None = None
     _head_open = True
     _head_bytes = 0
     _unread = False
@@ -59,6 +70,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -81,6 +94,8 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._disarm()
         super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._unread = False
@@ -97,6 +112,30 @@ class Connection(HttpToolsProtocol):
         elif not waiting:
             # From now on every byte, an empty line too, begins a head: nobody stays by sending nothing.
             self._head_open = True
+        if self._leaving and not waiting:
+            self._linger()
+
+    def shutdown(self) -> None:
+        """This process stops: the request that comes next, or has not been answered yet, is the last. Told again, it
+        changes nothing."""
+        if self._leaving:
+            return
+        self._leaving = True
+        last = self.pipeline[0][0] if self.pipeline else self.cycle
+        if last is None or last.response_complete:
+            self._linger()
+        elif not last.response_started:
+            last.keep_alive = False
+
+    def _linger(self) -> None:
+        """A client that was promised a kept connection finds it for a while longer."""
+        self._linger_timer = self.loop.call_later(self.linger_s, self._close_silent)
+
+    def _close_silent(self) -> None:
+        answered = self.cycle is None or self.cycle.response_complete
+        if answered and self._head_open and not self._head_bytes:
+            self.transport.close()
+        # Else a request is on its way, which has deadlines of its own and closes behind its answer.
 
     def pause_writing(self) -> None:
         if self._stall_timer is None:
@@ -137,26 +176,56 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def server(app: ASGIApp, *, protocol: type[Connection] = Connection, drain_s: int = DRAIN_S) -> uvicorn.Server:
-    """The server for this application, not yet running: `server(app).run(sockets=[listen(host, port)])`."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=protocol,
-            ws="none",
-            lifespan="on",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # nothing of ours asks who the proxy says the client is
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=drain_s,
-        )
+class Server(uvicorn.Server):
+    """uvicorn's server with a way of stopping that breaks nothing off before its time, and says how much it did."""
+
+    def __init__(self, config: uvicorn.Config, leaving: Leaving, drain_s: float) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+        self._drain_s = drain_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, finish what runs, end the application. Whoever shares the listening socket goes on
+        taking connections from it."""
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        connections, tasks = self.server_state.connections, self.server_state.tasks
+        begun = len(tasks)
+        log.info("web_draining", requests=begun, connections=len(connections), sent_elsewhere=self._leaving.tell())
+        until = asyncio.get_running_loop().time() + self._drain_s
+        while (connections or tasks) and asyncio.get_running_loop().time() < until and not self.force_exit:
+            for connection in list(connections):  # again and again: one may just have been taken
+                connection.shutdown()
+            await asyncio.sleep(LOOK_S)
+        left = list(tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=LAST_WORDS_S)
+        log.info("web_drained", finished=max(0, begun - len(left)), broken_off=len(left))
+        await self.lifespan.shutdown()
+
+
+def server(
+    app: ASGIApp, leaving: Leaving, *, protocol: type[Connection] = Connection, drain_s: float = DRAIN_S
+) -> uvicorn.Server:
+    """The server for this application, not yet running: `server(app, Leaving()).run(sockets=[listen(host, port)])`."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing of ours asks who the proxy says the client is
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
+    return Server(config, leaving, drain_s)
 
 
-def serve(app: ASGIApp, sockets: list[socket.socket], *, drain_s: int = DRAIN_S) -> None:
+def serve(app: ASGIApp, sockets: list[socket.socket], leaving: Leaving) -> None:
     """Serves until SIGTERM or SIGINT, then lets running requests end."""
-    server(app, drain_s=drain_s).run(sockets=sockets)
+    server(app, leaving).run(sockets=sockets)

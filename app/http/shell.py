@@ -101,8 +101,10 @@ class Shell:
         except ClientDisconnect:
             answer.status = CLIENT_GONE
         except asyncio.CancelledError:
-            answer.status = answer.status or CLIENT_GONE
-            raise
+            # Nobody but a server that stops does this, to what has outlasted its time for finishing.
+            if answer.status:
+                raise
+            await self._refuse(_RESTARTING, scope, body, receive, answer)
         except Exception as error:  # the one place that every fault of our own reaches: worded, logged, reported
             log.error("request_crashed", request_id=state["request_id"], route=endpoint(scope), exc_info=error)
             telemetry.report(error)
@@ -182,6 +184,12 @@ class Shell:
             said["account"] = state["account"]
         log.info("request_answered", **said)
 
+
+_RESTARTING = Refused(
+    503,
+    "server_restarting",
+    "The server restarts; a request that was accepted goes on. Ask again, or ask for it by its id.",
+)
 
 _CLOSING = frozenset({408, 413, 431})
 """After these the connection holds bytes that nobody will read."""

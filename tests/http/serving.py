@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from app.http.json_body import parse_object, read_body
+from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.http.server import Connection, server
 from app.http.shell import Shell
@@ -25,6 +27,7 @@ class Hasty(Connection):
 
     head_s_max = 0.3
     stall_s_max = 0.3
+    linger_s = 0.3
 
 
 class Routes:
@@ -80,14 +83,21 @@ def shell(routes: Routes) -> Shell:
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """The port that the application answers on."""
+    async with server_of(app) as (port, _):
+        yield port
+
+
+@asynccontextmanager
+async def server_of(app: ASGIApp, *, drain_s: float = 2) -> AsyncIterator[tuple[int, uvicorn.Server]]:
+    """The port, and the server itself: it stops when its `should_exit` is set."""
     listener = listen("127.0.0.1", 0)
     port: int = listener.getsockname()[1]
-    running = server(app, protocol=Hasty, drain_s=2)
+    running = server(app, Leaving(), protocol=Hasty, drain_s=drain_s)
     task = asyncio.create_task(running._serve([listener]))  # without its signal handlers, which belong to pytest
     try:
         while not running.started:  # noqa: ASYNC110  # uvicorn has a flag only
             await asyncio.sleep(0.01)
-        yield port
+        yield port, running
     finally:
         running.should_exit = True
         await task

@@ -227,6 +227,19 @@ async def test_a_log_that_goes_away_is_told_in_a_stream_that_has_begun(script: S
     assert b'"code":"log_unavailable"' in client.body
 
 
+async def test_a_server_that_stops_says_so_in_a_stream_that_has_begun() -> None:
+    client = Client()
+    delivering = asyncio.create_task(delivered(delta(b"1"), stream=True, client=client))
+    async with asyncio.timeout(5):
+        while len(client.sent) < 2:  # noqa: ASYNC110  # the client has no event
+            await asyncio.sleep(0)
+
+    delivering.cancel()
+    await delivering
+
+    assert b'"code":"server_restarting"' in client.body
+
+
 # What the log server has let go of.
 
 

@@ -21,6 +21,7 @@ from app import main
 from app.database import Unavailable
 from app.http import docs, openapi
 from app.http.health import Health, once
+from app.http.leaving import Leaving
 from app.http.metrics import Metrics
 from app.http.operations import OPERATIONS
 from app.wiring import WebParts
@@ -154,7 +155,7 @@ def test_the_description_names_every_route_and_no_other() -> None:
     log = SimpleNamespace(ping=well)
     chosen = SimpleNamespace(helix_metrics_dir=None)
     parts = SimpleNamespace(log=log, pool=None, catalogue=Catalogue.of(()), settings=chosen)
-    built = main.routes(cast(WebParts, parts), cast(Redis, log))
+    built = main.routes(cast(WebParts, parts), cast(Redis, log), Leaving())
     routed = {
         (method, each.path_format)
         for each in built
