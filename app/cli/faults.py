@@ -43,7 +43,7 @@ def faults(
 ) -> None:
     """Kill, freeze and cut a Helix of its own under load, and check what it promised. Ends with 1 when it broke a promise."""
     from app.faults.campaign import judge, run
-    from app.faults.power import CannotRun
+    from app.faults.preload import CannotRun
     from app.faults.replaying import replaying
     from app.faults.scenarios import SCENARIOS
 
@@ -105,6 +105,8 @@ def _tell(result: Result, folder: Path, as_json: bool) -> None:
         calls = f"{figures.provider_calls} provider calls, {figures.provider_calls_repeated} of them again"
         typer.echo(f"  {calls}, {figures.provider_calls_unexplained} unexplained; {figures.bytes_lost} bytes lost")
         typer.echo(f"  HTTP statuses: {figures.statuses}")
+        if figures.revoked:
+            typer.echo(f"  a revoked key: {figures.revoked}, a limited one: {figures.limited}")
         for name, meaning in INVARIANTS.items():
             count = result.verdict.count(name)
             word = f"not applicable: {NOT_APPLICABLE[name]}" if name in NOT_APPLICABLE else "held"

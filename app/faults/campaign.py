@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from app.faults.breaker import Breaker, NotBroken
+from app.faults.breaker import Breaker
 from app.faults.checker import INVARIANTS, NOT_APPLICABLE, Verdict, check
 from app.faults.crowd import Crowd
 from app.faults.evidence import Evidence
+from app.faults.gate import keys_of, knock
 from app.faults.gather import gather
 from app.faults.history import FaultName, History, read_history
+from app.faults.reach import NotBroken
 from app.faults.scenarios import Scenario
 from app.faults.victim import Victim, victim
 
@@ -86,7 +88,13 @@ async def run(
             say(f"{name}, seed {seed}: {scenario.title}")
             unbroken = await _load_and_break(helix, scenario, history, seed, seconds, began, say, rounds_max)
             say("draining and reading")
-            found = await gather(helix.facts, helix.data, helix.provider.asked, rebuild=not scenario.must_break)
+            found = await gather(
+                helix.facts,
+                helix.data,
+                helix.provider.asked,
+                partitions=scenario.partitions,
+                rebuild=not scenario.must_break,
+            )
     finally:
         history.close()
     (evidence / "evidence.json").write_text(found.model_dump_json(indent=1))
@@ -116,10 +124,15 @@ async def _load_and_break(
         {"developer": facts["api_key"], "operator": facts["admin_key"]},
         history,
         seed=seed,
+        kinds=scenario.kinds,
         slow=scenario.slow,
         patience_s=scenario.patience_s,
         began=began,
     )
+    enough = asyncio.Event()
+    knocking = None
+    if scenario.gate:
+        knocking = asyncio.create_task(knock(facts["base_url"], await keys_of(helix.data), enough))
     load = asyncio.create_task(crowd.run(scenario.clients))
     dice = random.Random(seed)  # noqa: S311  # for repeating, not for secrets
     breaker = Breaker(helix.reach, history, dice, began)
@@ -143,7 +156,10 @@ async def _load_and_break(
             await asyncio.sleep(dice.uniform(*scenario.pause_s))
     finally:
         crowd.stop()
+        enough.set()
         await load
+    if knocking:
+        history.write(await knocking)
     await crowd.probe()
     return unbroken
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from app.faults.evidence import Evidence
 from app.faults.figures import Figures, figures_of
-from app.faults.history import Broken, Call, Frame, Probe
+from app.faults.history import Call, Frame, Gate, Probe, Record
 
 INVARIANTS: Final = {
     "I1": "every promised request has exactly one terminal event",
@@ -27,6 +27,7 @@ INVARIANTS: Final = {
     "I8": "no request has two terminals, and one key no two requests",
     "I9": "nobody sees another account's requests, words or bills",
     "I10": "every change of state has an audit row",
+    "G": "a revoked key opens nothing, and a limit lets nobody by",
     "T": "a client's text has no gap, no repeat and one attempt's words alone; the answer is whole",
 }
 
@@ -61,11 +62,10 @@ class Verdict:
         return sum(one.invariant == invariant for one in self.findings)
 
 
-def check(history: Sequence[Call | Broken | Probe], evidence: Evidence) -> Verdict:
+def check(history: Sequence[Record], evidence: Evidence) -> Verdict:
     """History and evidence of one campaign → its verdict."""
     calls = [one for one in history if isinstance(one, Call)]
     probes = [one for one in history if isinstance(one, Probe)]
-    faults = [one for one in history if isinstance(one, Broken)]
     judges: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _promises(calls, evidence),
         lambda: _usage(evidence),
@@ -74,9 +74,10 @@ def check(history: Sequence[Call | Broken | Probe], evidence: Evidence) -> Verdi
         lambda: _rebuilt(evidence),
         lambda: _apart(calls, probes, evidence),
         lambda: _texts(calls),
+        lambda: _door(one for one in history if isinstance(one, Gate)),
     )
     findings = tuple(finding for judge in judges for finding in judge())
-    return Verdict(findings, figures_of(calls, faults, evidence))
+    return Verdict(findings, figures_of(history, evidence))
 
 
 def _promises(calls: Iterable[Call], evidence: Evidence) -> Iterator[Finding]:
@@ -172,6 +173,16 @@ def _apart(calls: Iterable[Call], probes: Iterable[Probe], evidence: Evidence) -
             strange = {found[1] for found in WORD.finditer(text)} - {call.question}
             if strange:
                 yield Finding("I9", "".join(call.promised[:1]), f"words of {strange} in the answer to {call.question}")
+
+
+def _door(gates: Iterable[Gate]) -> Iterator[Finding]:
+    """G."""
+    for gate in gates:
+        for status, count in gate.revoked.items():
+            if 200 <= status < 300:
+                yield Finding("G", "", f"a revoked key was answered {status} {count} times")
+        if gate.admitted > gate.allowed:
+            yield Finding("G", "", f"{gate.admitted} requests were let in, the limit is {gate.allowed}")
 
 
 def _texts(calls: Iterable[Call]) -> Iterator[Finding]:

@@ -14,8 +14,6 @@ from app.faults.clients import CALL_S, PAUSE_S, Client, Story
 from app.faults.history import Call, History, Kind, Probe
 from app.faults.provider import Question
 
-KINDS: Final[Mapping[Kind, int]] = {"plain": 3, "stream": 4, "async": 3, "keyed": 4, "resumed": 5, "leaving": 1}
-
 PROBES: Final = 20
 """Requests that are asked for with another account's key at the end."""
 
@@ -30,6 +28,7 @@ class Crowd:
         history: History,
         *,
         seed: int,
+        kinds: Mapping[Kind, int],
         slow: float,
         patience_s: float,
         began: float,
@@ -38,6 +37,7 @@ class Crowd:
         self._keys = keys
         self._history = history
         self._seed = seed
+        self._kinds = kinds
         self._slow = slow
         self._patience_s = patience_s
         self._began = began
@@ -74,7 +74,7 @@ class Crowd:
         account = list(self._keys)[number % len(self._keys)]
         asked = 0
         while not self._stopping:
-            kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
+            kind = dice.choices(list(self._kinds), list(self._kinds.values()))[0]
             question = Question(
                 f"q{self._seed}x{number}x{asked}", dice.randint(3, 12), round(dice.randint(5, 60) * self._slow)
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.faults.evidence import Evidence
-from app.faults.history import Broken, Call
+from app.faults.history import Broken, Call, Gate, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,17 @@ class Figures:
     faults: dict[str, int] = field(default_factory=dict)
     commands_hit: int = 0
     bytes_lost: int = 0
+    revoked: dict[int, int] = field(default_factory=dict)
+    """HTTP status → how often a revoked key was answered it."""
+    limited: dict[int, int] = field(default_factory=dict)
+    """The same of an account with a limit."""
 
 
-def figures_of(calls: Sequence[Call], faults: Sequence[Broken], evidence: Evidence) -> Figures:
+def figures_of(history: Sequence[Record], evidence: Evidence) -> Figures:
     """The figures of one campaign. A call again is explained when its request was taken up again, or failed over."""
+    calls = [one for one in history if isinstance(one, Call)]
+    faults = [one for one in history if isinstance(one, Broken)]
+    gates = [one for one in history if isinstance(one, Gate)]
     requests_of: defaultdict[str, set[str]] = defaultdict(set)
     for call in calls:
         requests_of[call.question].update(call.promised)
@@ -63,4 +70,6 @@ def figures_of(calls: Sequence[Call], faults: Sequence[Broken], evidence: Eviden
         faults=dict(Counter(one.fault for one in faults)),
         commands_hit=sum(one.held for one in faults),
         bytes_lost=sum(one.lost_bytes for one in faults),
+        revoked=dict(sum((Counter(one.revoked) for one in gates), Counter())),
+        limited=dict(sum((Counter(one.limited) for one in gates), Counter())),
     )

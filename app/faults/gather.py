@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -28,16 +29,15 @@ DRAIN_S: Final = 120.0
 
 PAGE: Final = 1000
 NANO: Final = 10**9
-PARTITION: Final = 0
-"""A campaign runs on one partition."""
-
 REBUILT: Final = ("requests", "usage", "conversations")
 _LOOK_S: Final = 0.1
 
 
-async def gather(facts: Facts, data: Path, asked: Mapping[str, int], *, rebuild: bool = True) -> Evidence:
+async def gather(
+    facts: Facts, data: Path, asked: Mapping[str, int], *, partitions: int = 1, rebuild: bool = True
+) -> Evidence:
     """Wait for the drain, then read everything. A control run need not `rebuild`: it fails elsewhere."""
-    log = await _opened(facts["redis_url"])
+    log = await _opened(facts["redis_url"], partitions)
     database: Any = await asyncpg.connect(facts["database_url"])
     try:
         drained = await _drained(log, database)
@@ -54,7 +54,7 @@ async def gather(facts: Facts, data: Path, asked: Mapping[str, int], *, rebuild:
             requests=await _rows(database, "SELECT event_id, id AS request_id, user_id, cost_usd FROM requests"),
             live=tuple(live),
             parked=tuple(Letter(request=one.request, why=one.why) for one in await letters(log)),
-            rebuilt=tuple(await asyncio.gather(*(_rebuild(name, data) for name in REBUILT if rebuild))),
+            rebuilt=tuple(await asyncio.gather(*(_rebuild(name, data, partitions) for name in REBUILT if rebuild))),
             asked=dict(asked),
         )
     finally:
@@ -62,11 +62,11 @@ async def gather(facts: Facts, data: Path, asked: Mapping[str, int], *, rebuild:
         await log.close()
 
 
-async def _opened(url: str) -> Log:
+async def _opened(url: str, partitions: int) -> Log:
     until = time.monotonic() + DRAIN_S
     while True:
         try:
-            return await Log(url, name="faults").open()
+            return await Log(url, name="faults", partitions=partitions).open()
         except LogGone:
             if time.monotonic() > until:
                 raise
@@ -89,26 +89,39 @@ async def _drained(log: Log, database: Any) -> bool:
 
 async def _left(log: Log) -> tuple[int, int, int]:
     """Commands, those of them in somebody's hands, places held by accounts."""
-    commands = await log.command("XLEN", keys.commands(PARTITION))
-    try:
-        pending = (await log.command("XPENDING", keys.commands(PARTITION), keys.COMPLETIONS))[0]
-    except LogRefused:  # a control run may have lost the group itself
-        pending = 0
-    sets = await log.command("KEYS", keys.open_requests(PARTITION, "*"))
-    places = sum([await log.command("ZCARD", one) for one in sets])
+    commands = pending = places = 0
+    for partition in range(log.partitions):
+        commands += await log.command("XLEN", keys.commands(partition))
+        # A control run may have lost the group itself.
+        with contextlib.suppress(LogRefused):
+            pending += (await log.command("XPENDING", keys.commands(partition), keys.COMPLETIONS))[0]
+        for one in await _keys(log, partition):
+            places += await log.command("ZCARD", one)
     return commands, pending, places
 
 
+async def _keys(log: Log, partition: int) -> list[bytes]:
+    """The sets of open requests of a partition. By a script, which a cluster sends to the partition's node."""
+    script = "return redis.call('KEYS', ARGV[1])"
+    pattern = keys.open_requests(partition, "*")
+    found: list[bytes] = await log.command("EVAL", script, 1, keys.events(partition), pattern)
+    return found
+
+
 async def _caught_up(log: Log, database: Any) -> bool:
-    newest = _order(await log.last_event_id(PARTITION))
+    newest = [_order(await log.last_event_id(partition)) for partition in range(log.partitions)]
     # The archive lingers on purpose: it takes whole batches.
-    rows = await database.fetch("SELECT entry_id FROM checkpoints WHERE projection <> 'archive'")
-    return bool(rows) and all(_order(row["entry_id"]) >= newest for row in rows)
+    rows = await database.fetch("SELECT partition, entry_id FROM checkpoints WHERE projection <> 'archive'")
+    return bool(rows) and all(_order(row["entry_id"]) >= newest[row["partition"]] for row in rows)
 
 
 async def _terminals(log: Log) -> list[Terminal]:
+    return [end for partition in range(log.partitions) for end in await _terminals_of(log, partition)]
+
+
+async def _terminals_of(log: Log, partition: int) -> list[Terminal]:
     found, after = [], "0-0"
-    while entries := await log.read_events(PARTITION, after, count=PAGE):
+    while entries := await log.read_events(partition, after, count=PAGE):
         after = entries[-1][0]
         for entry, raw in entries:
             said = read(raw)
@@ -151,14 +164,14 @@ async def _rows(database: Any, query: str) -> tuple[Row, ...]:
     )
 
 
-async def _rebuild(projection: str, data: Path) -> Rebuilt:
+async def _rebuild(projection: str, data: Path, partitions: int) -> Rebuilt:
     """`helix replay … --dry-run`, as an operator would ask."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app.cli", "replay", projection, "--dry-run", "--json"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
-        env={**without_servers(os.environ), "HELIX_DATA": str(data)},
+        env={**without_servers(os.environ), "HELIX_DATA": str(data), "HELIX_PARTITIONS": str(partitions)},
     )
     said, complaint = await process.communicate()
     if process.returncode not in (0, 1) or not said:

@@ -20,8 +20,26 @@ Seen = Literal["completed", "failed", "cancelled", "refused", "unknown", "missin
 `missing`: a request it had been promised was not found. `unanswered`: its patience was over."""
 
 FaultName = Literal[
-    "worker", "web", "projector", "log", "cache", "postgres", "freeze", "power", "outage", "stale", "network"
+    "worker",
+    "web",
+    "projector",
+    "log",
+    "cache",
+    "postgres",
+    "freeze",
+    "power",
+    "outage",
+    "stale",
+    "network",
+    "line",
+    "flush",
+    "clock",
+    "memory",
+    "locked",
+    "node",
 ]
+"""A role: it is killed. `network` is everybody's line to the log, `line` that of one role to one server; `flush` empties
+the cache, `clock` sets a clock, `memory` fills the log, `locked` holds the table of usage, `node` kills a node of three."""
 
 
 class Line(BaseModel):
@@ -83,9 +101,22 @@ class Probe(Line):
     status: int
 
 
-Record = Annotated[Call | Broken | Probe, Field(discriminator="record")]
+class Gate(Line):
+    """What two keys got at the door all the while: one that is revoked, and one with a limit."""
 
-_RECORD: Final[TypeAdapter[Call | Broken | Probe]] = TypeAdapter(Record)
+    record: Literal["gate"] = "gate"
+    revoked: dict[int, int]
+    """HTTP status → how often the revoked key was answered it; 0 is a connection that broke."""
+    limited: dict[int, int]
+    admitted: int
+    """Requests of the limited account that were let in."""
+    allowed: int
+    """How many its limit lets in over that time."""
+
+
+Record = Call | Broken | Probe | Gate
+
+_RECORD: Final[TypeAdapter[Record]] = TypeAdapter(Annotated[Record, Field(discriminator="record")])
 
 
 class History:
@@ -94,9 +125,9 @@ class History:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
-        self.records: list[Call | Broken | Probe] = []
+        self.records: list[Record] = []
 
-    def write(self, record: Call | Broken | Probe) -> None:
+    def write(self, record: Record) -> None:
         self.records.append(record)
         self._file.write(record.model_dump_json() + "\n")
         self._file.flush()
@@ -105,7 +136,7 @@ class History:
         self._file.close()
 
 
-def read_history(path: Path) -> Iterator[Call | Broken | Probe]:
+def read_history(path: Path) -> Iterator[Record]:
     """The records of an evidence folder. Raises pydantic.ValidationError for what is no history."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:

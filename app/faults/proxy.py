@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,6 +16,9 @@ READ_BYTES: Final = 65_536
 """One read; also the size of the pieces that a throttled connection is delayed by."""
 
 Direction = Literal["to_server", "to_client"]
+
+Who = Callable[[int], str | None]
+"""Port of a client's end → who that is, where it can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +40,62 @@ class Rules:
 CLEAN: Final = Rules()
 
 
+@dataclass(eq=False, slots=True)
+class _Line:
+    """One connection through the proxy."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    port: int
+    """Of the client's end."""
+    who: str | None = None
+
+    def cut(self) -> None:
+        for writer in (self.client, self.server):
+            writer.transport.abort()
+
+
 class Proxy:
     """One way in and one way out. The rules may change while connections are open, and hold for the next piece."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, who: Who = lambda port: None) -> None:
         self._host = host
         self._server_port = port
+        self._who = who
+        self._only: str | None = None
         self.port = 0
         """Where it listens."""
         self.rules: dict[Direction, Rules] = {"to_server": CLEAN, "to_client": CLEAN}
         self.connections = 0
         """How many there have been."""
         self._open: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._lines: set[_Line] = set()
 
     @property
     def open(self) -> int:
         """How many connections there are now."""
         return len(self._open)
 
-    def set(self, to_server: Rules = CLEAN, to_client: Rules = CLEAN) -> None:
-        """New rules for both directions; without words, none."""
+    def set(self, to_server: Rules = CLEAN, to_client: Rules = CLEAN, *, only: str | None = None) -> None:
+        """New rules for both directions, of one client's connections or of all; without words, none."""
         self.rules = {"to_server": to_server, "to_client": to_client}
+        self._only = only
 
-    def cut_all(self) -> None:
-        """Break every open connection with a reset."""
-        for writer in list(self._writers):
-            writer.transport.abort()
+    def cut_all(self, *, only: str | None = None) -> None:
+        """Break every open connection, of one client or of all, with a reset."""
+        for line in list(self._lines):
+            if only is None or self._whose(line) == only:
+                line.cut()
+
+    def _whose(self, line: _Line) -> str | None:
+        line.who = line.who or self._who(line.port)
+        return line.who
+
+    def _rules(self, line: _Line, direction: Direction) -> Rules:
+        rules = self.rules[direction]
+        if rules is CLEAN or self._only is None or self._whose(line) == self._only:
+            return rules
+        return CLEAN
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -72,15 +104,16 @@ class Proxy:
         except OSError:
             to_client.transport.abort()
             return
-        both = (to_client, to_server)
-        self._writers.update(both)
+        peer = to_client.get_extra_info("peername")  # None where it has left already
+        line = _Line(to_client, to_server, peer[1] if peer else 0)
+        self._lines.add(line)
         try:
             await asyncio.gather(
-                self._pass("to_server", client, to_server, both), self._pass("to_client", server, to_client, both)
+                self._pass("to_server", client, to_server, line), self._pass("to_client", server, to_client, line)
             )
         finally:
-            self._writers.difference_update(both)
-            for writer in both:
+            self._lines.discard(line)
+            for writer in (to_client, to_server):
                 writer.close()
 
     async def _pass(
@@ -88,13 +121,13 @@ class Proxy:
         direction: Direction,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        both: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+        line: _Line,
     ) -> None:
         passed = 0
         # Either side may break the connection at any moment, before it is half closed too: that is what this is for.
         with contextlib.suppress(OSError, RuntimeError):
             while piece := await reader.read(READ_BYTES):
-                rules = self.rules[direction]
+                rules = self._rules(line, direction)
                 limit = rules.cut_after if rules.cut_after is not None else rules.half_close_after
                 if limit is not None:
                     piece = piece[: max(0, limit - passed)]
@@ -109,16 +142,15 @@ class Proxy:
                 if limit is not None and passed >= limit:
                     if rules.cut_after is None:
                         break
-                    for each in both:
-                        each.transport.abort()
+                    line.cut()
                     return
             writer.write_eof()
 
 
 @asynccontextmanager
-async def proxy_to(host: str, port: int) -> AsyncIterator[Proxy]:
+async def proxy_to(host: str, port: int, who: Who = lambda port: None) -> AsyncIterator[Proxy]:
     """A proxy on a free port of 127.0.0.1 in front of a server, until the block ends."""
-    proxy = Proxy(host, port)
+    proxy = Proxy(host, port, who)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(proxy._serve(reader, writer))

@@ -6,10 +6,12 @@ The names in brackets are those of the fault table that the reliability goals ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from app.faults.history import FaultName
+from app.faults.history import FaultName, Kind
+
+EVERYBODY: Final[Mapping[Kind, int]] = {"plain": 3, "stream": 4, "async": 3, "keyed": 4, "resumed": 5, "leaving": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,14 @@ class Scenario:
     """Postgres is the campaign's own, so that nobody starts it again before its time."""
     own_log: bool = False
     """The log is the campaign's own, behind the proxy."""
+    lines: bool = False
+    """Postgres and the provider stand behind proxies too; they must be the campaign's own."""
+    webs: int = 1
+    partitions: int = 1
+    kinds: Mapping[Kind, int] = field(default_factory=lambda: EVERYBODY)
+    """Of clients, and how often each is chosen."""
+    gate: bool = False
+    """A revoked key and a limited one knock all the while."""
     unfenced: bool = False
     """One more worker, whose fence is taken down."""
     outage_s: float = 60.0
@@ -77,6 +87,36 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         {"network": 1},
         (0.5, 1.5),
         own_log=True,
+    ),
+    "lines": Scenario(
+        "[F15] the line between any two parts delayed, cut, and deaf in one direction",
+        {"line": 1},
+        (0.3, 1.0),
+        workers=2,
+        own_log=True,
+        own_postgres=True,
+        lines=True,
+    ),
+    "memory": Scenario("[F7] the log fills up while its readers stand still", {"memory": 1}, (2.0, 4.0)),
+    "cache": Scenario(
+        "[F8] the cache killed and emptied, while a revoked and a limited key knock",
+        {"cache": 1, "flush": 1},
+        (1.0, 2.0),
+        gate=True,
+    ),
+    "locked": Scenario("[F12] the table of usage locked for half a minute", {"locked": 1}, (3.0, 5.0)),
+    "clock": Scenario("[F16] clocks set an hour or a day ahead or back, and back again", {"clock": 1}, (0.5, 1.5)),
+    "followers": Scenario(
+        "[F22] one of two web processes killed, its followers go on at the other",
+        {"web": 1},
+        (0.5, 1.5),
+        webs=2,
+        slow=2.0,
+        clients=30,
+        kinds={"resumed": 1},
+    ),
+    "cluster": Scenario(
+        "a Redis Cluster of three: nodes killed, workers killed", {"node": 3, "worker": 1}, (1.0, 2.5), partitions=6
     ),
     "control": Scenario(
         "control: no fence, and a log that fsyncs once a second; both must show",

@@ -19,11 +19,15 @@ from app.bench.targets import running, without_servers
 from app.embedded.postgres import Postgres
 from app.embedded.server import Server
 from app.embedded.valkey import Valkey
-from app.faults.breaker import Reach
+from app.faults.clocks import Clocks
+from app.faults.owners import Owners
 from app.faults.power import PowerCuts
 from app.faults.provider import CountingProvider, counting_provider, providers_file
-from app.faults.proxy import proxy_to
+from app.faults.proxy import Proxy, proxy_to
+from app.faults.reach import Reach
+from app.faults.reach import Server as Far
 from app.faults.scenarios import Scenario
+from app.faults.three_nodes import Node, join, nodes_in
 from app.up.beside import ENCRYPTION_KEY
 from app.up.directory import Directory, Facts
 
@@ -51,31 +55,50 @@ async def victim(scenario: Scenario, evidence: Path) -> AsyncIterator[Victim]:
     """A whole Helix as the scenario wants it, until the block ends."""
     data = evidence / "data"
     async with AsyncExitStack() as stack:
+        owners = Owners(data / "run.json")
+        proxies: dict[Far, Proxy] = {}
         provider = await stack.enter_async_context(counting_provider())
+        asked_at = provider.port
+        if scenario.lines:
+            proxies["provider"] = await stack.enter_async_context(proxy_to("127.0.0.1", provider.port))
+            asked_at = proxies["provider"].port
         providers = evidence / "providers.toml"
-        providers.write_text(providers_file(provider.port))
+        providers.write_text(providers_file(asked_at))
         env = {
             **without_servers(os.environ),
             "HELIX_PROVIDERS": str(providers),
             "HELIX_LEASE_S": str(LEASE_S),
-            "HELIX_PARTITIONS": "1",
-            "WORKERS": "1",
+            "HELIX_PARTITIONS": str(scenario.partitions),
+            "WORKERS": str(scenario.webs),
         }
-        power = postgres = proxy = None
+        power = postgres = clocks = None
+        nodes: list[Node] = []
         if scenario.power:
             power = PowerCuts(evidence / "power", scenario.appendfsync)
             env["HELIX_VALKEY_BIN"] = str(power.program)
         if scenario.appendfsync != "always":
             env["HELIX_ALLOW_UNSAFE_LOG"] = "1"
+        if "clock" in scenario.faults:
+            clocks = Clocks(evidence / "clocks")
+            env.update(clocks.environment)
         if scenario.own_postgres:
             postgres = Postgres(evidence / "own-postgres")
             _begin(stack, postgres)
             env["DATABASE_URL"] = postgres.url
+            if scenario.lines:
+                proxies["postgres"] = await stack.enter_async_context(proxy_to("127.0.0.1", postgres.port, owners.of))
+                env["DATABASE_URL"] = _through(proxies["postgres"], postgres)
         if scenario.own_log:
             valkey = Valkey(evidence / "own-log", "log")
             _begin(stack, valkey)
-            proxy = await stack.enter_async_context(proxy_to("127.0.0.1", valkey.port))
-            env["REDIS_URL"] = valkey.url.replace(f":{valkey.port}/", f":{proxy.port}/")
+            proxies["log"] = await stack.enter_async_context(proxy_to("127.0.0.1", valkey.port, owners.of))
+            env["REDIS_URL"] = _through(proxies["log"], valkey)
+        if "node" in scenario.faults:
+            nodes = nodes_in(evidence / "cluster")
+            for node in nodes:
+                _begin(stack, node)
+            await join(nodes)
+            env["REDIS_URL"] = nodes[0].url
         command = (sys.executable, "-m", "app.cli", "up", "--json", "--data", str(data), "--port", "0")
         words = ("--workers", str(scenario.workers))
         log = evidence / "helix.log"
@@ -90,8 +113,24 @@ async def victim(scenario: Scenario, evidence: Path) -> AsyncIterator[Victim]:
         if scenario.unfenced:
             worker = await stack.enter_async_context(_unfenced(facts, data, evidence, env))
             stale = (STALE, lambda: worker.pid)
-        reach = Reach(data / "run.json", process.pid, LEASE_S, scenario.outage_s, power, postgres, proxy, stale)
+        reach = Reach(
+            data / "run.json",
+            process.pid,
+            LEASE_S,
+            scenario.outage_s,
+            scenario.partitions,
+            power=power,
+            postgres=postgres,
+            proxies=proxies,
+            clocks=clocks,
+            nodes=nodes,
+            stale=stale,
+        )
         yield Victim(facts, data, provider, reach)
+
+
+def _through(proxy: Proxy, server: Server) -> str:
+    return server.url.replace(f":{server.port}/", f":{proxy.port}/")
 
 
 def _begin(stack: AsyncExitStack, server: Server) -> None:

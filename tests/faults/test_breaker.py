@@ -13,8 +13,8 @@ import pytest
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from app.faults.breaker import AlreadyDead, must_be_child
 from app.faults.campaign import plan
+from app.faults.reach import AlreadyDead, must_be_child
 from app.faults.scenarios import SCENARIOS
 from app.faults.sse import ServerSent, events_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.faults.campaign import Result, judge, run
-from app.faults.power import CannotRun
+from app.faults.preload import CannotRun
 from app.faults.scenarios import SCENARIOS
 
 SEED = 20261122

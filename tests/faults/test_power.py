@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from app.embedded.valkey import Valkey
 from app.faults.log_server import lose_power
-from app.faults.power import CannotRun, PowerCuts
+from app.faults.power import PowerCuts
+from app.faults.preload import CannotRun
 
 ENTRIES = 200
 

@@ -1,0 +1,34 @@
+"""The wall clocks of a Helix's processes, each to be set by itself while the process runs.
+
+One rule: what a process has been told stays told when it is started again, as a machine's clock would.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Final
+
+from app.faults.preload import build
+
+LOG_SERVER: Final = "valkey-server"
+"""The name of the log's clock; the cache, the same program, has the same one."""
+
+
+class Clocks:
+    """A directory with one file for each clock, and the library that reads them. Raises preload.CannotRun."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700)
+        self._directory = directory
+        self.environment = {
+            "LD_PRELOAD": str(build("clock_shift", directory)),
+            "HELIX_CLOCKS": str(directory),
+        }
+
+    def shift(self, name: str, seconds: int) -> None:
+        """From now on a process of this name, such as `web-1`, is so far ahead of the machine; behind, below 0."""
+        file = self._directory / name
+        file.touch(mode=0o600)
+        with file.open("r+b") as clock:
+            clock.write(struct.pack("=q", seconds))
