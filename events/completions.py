@@ -69,6 +69,8 @@ class Complete(Command):
     `question`."""
     cache_ttl_s: int | None = None
     """Answer from, and keep in, the account's response cache for so long; None: do not."""
+    cache_refresh: bool = False
+    """Take no kept answer: ask, and keep the new one."""
     policy: Policy | None = None
 
 
@@ -84,6 +86,30 @@ class Attempt(Part):
     """The kind of failure, never the provider's words."""
     status: int | None = None
     """The provider's HTTP status, where there was one."""
+
+
+class Metered(Part):
+    """What a provider counted beside tokens in and out, where a price may hang on it."""
+
+    cache_write_1h_tokens: Tokens = 0
+    """Of the tokens written to the prompt cache, those kept there for an hour."""
+    audio_input_tokens: Tokens = 0
+    """Of the input tokens."""
+    image_input_tokens: Tokens = 0
+    """Of the input tokens."""
+    audio_output_tokens: Tokens = 0
+    """Of the output tokens."""
+    reasoning_tokens: Tokens = 0
+    """Counted apart from the output tokens, and sold at a price of their own; other reasoning is output."""
+    citation_tokens: Tokens = 0
+    """Read from the web, apart from the input tokens."""
+    searches: Tokens = 0
+    search_size: Literal["low", "medium", "high"] | None = None
+    """How much of the web each search reads."""
+    service: str = "standard"
+    """As the provider says it has served: `flex`, `priority`, `batch` and the like."""
+    marks: tuple[str, ...] = ()
+    """What multiplies the price: `us` (data stays there), `fast`."""
 
 
 class PassedOver(Part):
@@ -162,6 +188,10 @@ class CompletionEnded(Event):
     """Answered from the response cache: no provider was asked and nothing is charged."""
     saved_nanousd: NanoUsd = 0
     """What a cached answer had cost when a provider gave it."""
+    metered: Metered | None = None
+    """None: nothing of it was counted."""
+    question_digest: str | None = None
+    """The same for equal questions of one account, for nobody else; None where nobody wants to know."""
     previous: str | None = None
     """As in the command."""
     kept: MaybeSealed = None

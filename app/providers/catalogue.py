@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 
 from app.providers.endpoints import SANDBOX, Endpoint, ListedModel, ListedProvider, endpoints, listed_providers
-from app.providers.price_list import PRICES_FILE, Listed, PriceList, price_list, price_of
+from app.providers.price_list import PRICES_FILE, Listed, PriceList, price_list
 from app.settings import PROVIDER_KEYS, Settings
-from handlers.rules.catalogue import Catalogue, Offer, Price
+from handlers.rules.catalogue import Catalogue, Offer
+from handlers.rules.rating import price_version
 
 _FINE_TUNED = "ft:"
 """Entries of this prefix are prices for other people's fine-tuned models, not models."""
@@ -40,15 +41,15 @@ def load_catalogue(settings: Settings, *, today: date | None = None) -> Catalogu
 
 
 def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[Offer]:
-    """A built-in provider's chat models that have a price: nothing is sold by guess."""
-    for name, listed in prices.listed.items():
-        if listed.provider != endpoint.provider or not listed.chat or name.startswith(_FINE_TUNED):
+    """A built-in provider's models that have a price: nothing is sold by guess."""
+    for name, listed in prices.of(endpoint.provider):
+        if name.startswith(_FINE_TUNED) or not (listed.chat or listed.embedding):
             continue
         if listed.retired_on and listed.retired_on < today:
             continue
         model = name.removeprefix(f"{endpoint.provider}/")
         row = prices.corrections.get((endpoint.provider, model))
-        price = (row and row.price) or listed.price
+        price = (row and row.dated_price) or listed.price
         if price is None or "/" in model:
             continue
         yield Offer(
@@ -61,7 +62,9 @@ def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[
             output_tokens_max=listed.output_tokens_max,
             quality=row.quality if row and row.quality is not None else _DEFAULT_QUALITY,
             capabilities=listed.capabilities,
-            auto=bool(row and row.auto),
+            kind="chat" if listed.chat else "embedding",
+            auto=bool(row and row.auto and listed.chat),
+            price_version=price_version(endpoint.provider, model, price),
         )
 
 
@@ -70,12 +73,14 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList) -
     upstream = model.upstream or model.id
     row = prices.corrections.get((provider.name, model.id))
     listed = _first(prices, (f"{provider.name}/{upstream}", upstream))
+    own = model.price(as_of="operator", source="HELIX_PROVIDERS")
+    price = own or (row and row.dated_price) or (listed and listed.price) or None
     return Offer(
         provider=provider.name,
         model=model.id,
         upstream=upstream,
         wire=provider.wire,
-        price=_own_price(model) or (row and row.price) or (listed and listed.price) or None,
+        price=price,
         context_window=model.context_window or (listed and listed.context_window) or None,
         output_tokens_max=model.output_tokens_max or (listed and listed.output_tokens_max) or None,
         quality=model.quality,
@@ -84,24 +89,12 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList) -
         if model.capabilities is not None
         else (listed.capabilities if listed else frozenset()),
         auto=model.auto,
+        price_version=price and price_version(provider.name, model.id, price),
     )
 
 
 def _first(prices: PriceList, names: Iterable[str]) -> Listed | None:
-    return next((prices.listed[name] for name in names if name in prices.listed), None)
-
-
-def _own_price(model: ListedModel) -> Price | None:
-    if model.input_usd_per_million is None or model.output_usd_per_million is None:
-        return None
-    return price_of(
-        model.input_usd_per_million,
-        model.output_usd_per_million,
-        model.cached_input_usd_per_million,
-        model.cache_write_usd_per_million,
-        as_of="operator",
-        source="HELIX_PROVIDERS",
-    )
+    return next((found for name in names if (found := prices.find(name))), None)
 
 
 def _sandbox() -> Iterator[Offer]:

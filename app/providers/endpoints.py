@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from app.providers.written_prices import WrittenPrice
 from app.settings import PROVIDER_KEYS, Settings
 from handlers.rules.catalogue import ProviderWire
 
@@ -20,8 +21,6 @@ SANDBOX = "sandbox"
 """The name of the sandbox provider."""
 
 _URL = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
-_Usd = Annotated[Decimal, Field(ge=0, le=1_000_000)]
-"""US dollars for a million tokens; the bound catches a price written per token in the wrong unit the other way round."""
 _Tokens = Annotated[int, Field(ge=1, le=2**40)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -43,17 +42,13 @@ class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ListedModel(_Row):
+class ListedModel(WrittenPrice):
     """One `[[provider.model]]`. Prices are US dollars for a million tokens."""
 
     id: _Name
     upstream: str | None = None
     context_window: _Tokens | None = None
     output_tokens_max: _Tokens | None = None
-    input_usd_per_million: _Usd | None = None
-    output_usd_per_million: _Usd | None = None
-    cached_input_usd_per_million: _Usd | None = None
-    cache_write_usd_per_million: _Usd | None = None
     quality: int = Field(default=50, ge=0, le=100)
     capabilities: frozenset[str] | None = None
     auto: bool = True

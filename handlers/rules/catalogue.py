@@ -11,15 +11,56 @@ ProviderWire = Literal["openai", "anthropic", "litellm"]
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """Nano-dollars for a million tokens, as the provider's price sheet had it on `as_of`."""
+class Rates:
+    """Nano-dollars for a million tokens. What is None costs what the wider kind does."""
 
     input: int
     output: int
     cached_input: int
     cache_write: int
-    as_of: str
-    source: str
+    cache_write_1h: int | None = None
+    audio_input: int | None = None
+    image_input: int | None = None
+    audio_output: int | None = None
+    reasoning: int | None = None
+    """Of reasoning tokens that are counted apart from the output."""
+    citation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The rates of one service, for questions of more than `above` input tokens, cached ones included: for all of the
+    request's tokens, not only for those above."""
+
+    service: str
+    above: int
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFee:
+    """Nano-dollars for one search, by how much of the web it reads."""
+
+    low: int
+    medium: int
+    high: int
+    every_request: bool
+    """One for each request, whatever it says; otherwise one for each search that is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price(Rates):
+    """What one model costs at one provider, as its price sheet had it on `as_of`. Its own rates are those of the
+    standard service for questions of any size that no step is for."""
+
+    as_of: str = field(kw_only=True)
+    source: str = field(kw_only=True)
+    steps: tuple[Step, ...] = field(default=(), kw_only=True)
+    search: SearchFee | None = field(default=None, kw_only=True)
+    request: int = field(default=0, kw_only=True)
+    """Nano-dollars for each request, beside its tokens."""
+    marks: tuple[tuple[str, int], ...] = field(default=(), kw_only=True)
+    """(mark, thousandths): what the tokens of a request that bears the mark are multiplied by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +88,8 @@ class Offer:
     simulated: bool = False
     created: int = 0
     """Unix seconds, for the model list."""
+    price_version: str | None = None
+    """The name of the price; None where there is none."""
 
     @property
     def id(self) -> str:

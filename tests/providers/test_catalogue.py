@@ -99,7 +99,9 @@ def test_our_own_prices_win_over_the_catalogue(tmp_path: Path) -> None:
         'cached_input_usd_per_million = 0.000000001\nas_of = 2026-11-01\nsource = "somewhere"\n'
     )
     offer = only("openai/gpt-4o", openai_api_key="k", helix_prices=prices)
-    assert offer.price == Price(1_100_000_000, 2_000_000_000, 1, 1_100_000_000, "2026-11-01", "somewhere")
+    assert offer.price == Price(
+        1_100_000_000, 2_000_000_000, 1, 1_100_000_000, 1_100_000_000, as_of="2026-11-01", source="somewhere"
+    )
 
 
 def test_a_price_without_its_day_and_source_is_refused(tmp_path: Path) -> None:
@@ -114,7 +116,9 @@ def test_the_operator_s_file_adds_providers(tmp_path: Path, monkeypatch: pytest.
     path = file(tmp_path, FILE)
     small = only("small", helix_providers=path)
     assert (small.id, small.upstream, small.weight, small.quality) == ("local/small", "mock-l0-n16", 3, 70)
-    assert small.price == Price(150_000_000, 600_000_000, 150_000_000, 150_000_000, "operator", "HELIX_PROVIDERS")
+    assert small.price == Price(
+        150_000_000, 600_000_000, *[150_000_000] * 3, as_of="operator", source="HELIX_PROVIDERS"
+    )
     endpoint = endpoints(settings(), listed_providers(path))["local"]
     assert (endpoint.base_url, endpoint.api_key) == ("http://127.0.0.1:9100/v1", "s3cret")
     assert "s3cret" not in repr(endpoint)
