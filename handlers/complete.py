@@ -222,6 +222,8 @@ def _common(run: _Run, answer: bytes, status: int, used: Usage | None) -> dict[s
         "output_tokens": usage.output,
         "cost_nanousd": rate(usage, price) if price else 0,
         "price_as_of": price.as_of if price else None,
+        "price_version": offer.price_version if offer and price else None,
+        "metered": usage.metered,
         "usage_source": usage.source,
         "billable": used is not None,
         "latency_ms": max(0, round((ended - run.at.at).total_seconds() * 1000)),
