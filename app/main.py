@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from app import migrate, ready, telemetry
 from app.database import borrowed
 from app.http import docs, openapi
+from app.http.chat import ChatDoor
 from app.http.completions import Completions
 from app.http.health import Health, once
 from app.http.leaving import Leaving
@@ -73,8 +74,8 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         }
     )
     return [
-        Route("/v1/chat/completions", Completions(parts, "/v1/chat/completions"), methods=["POST"]),
-        Route("/v1/chat", Completions(parts, "/v1/chat"), methods=["POST"]),
+        Route("/v1/chat/completions", Completions(parts, ChatDoor(parts, "/v1/chat/completions")), methods=["POST"]),
+        Route("/v1/chat", Completions(parts, ChatDoor(parts, "/v1/chat")), methods=["POST"]),
         *Models(parts).routes(),
         *Requests(parts, leaving).routes(),
         *health.routes(),

@@ -1,28 +1,30 @@
-"""The doors that take a completion: `/v1/chat/completions` and Helix's own `/v1/chat`.
+"""The road that every completion takes, whatever its wire: read, check, seal, admit in one round trip, then answer as
+the client asked: waited for, streamed, or by a promise.
 
-Read, check, seal, admit in one round trip, then answer as the client asked: waited for, streamed, or by a 202.
+One rule: what a body must look like, and what its route says around the answer, is known by its door (`chat`, `messages`,
+`responses`, `embeddings`) and not here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import orjson
 import structlog
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.types import Receive, Scope, Send
 
 from app.database import Unavailable
 from app.http.authentication import Headers, identify
-from app.http.delivery import Header, Progress, Ticket, deliver, following, remembering
+from app.http.delivery import Progress, Ticket, deliver, following, remembering
+from app.http.dialect import Dialect, Header
 from app.http.json_body import parse_object, read_body
 from app.http.refusals import Refused, retry_after
-from app.http.shapes import ChatBody, missing, refuse_invalid
 from app.identity import Identity
 from app.ids import new_id
 from app.live.listen import ClientGone, Follower
@@ -32,8 +34,9 @@ from app.log.log import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMa
 from app.shedding import RETRY_AFTER_S
 from app.vault import Erased
 from app.wiring import WebParts
-from events.completions import Complete, Optimize
+from events.completions import Complete, Optimize, Wire
 from events.message import Envelope, sealed_text
+from handlers.ports import Box
 from handlers.rules.admission import limits_for
 from projections import requests as read_model
 
@@ -48,8 +51,63 @@ IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 RETRIES_MAX: Final = 100
 """No SDK counts higher; more is noise."""
 
-OWN_FIELDS: Final = ("optimize", "conversation_id", "store")
-"""Fields of the body that are Helix's own: no provider sees them."""
+Kind = Literal["chat", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A body that has come in, before anybody knows what it means."""
+
+    account: str
+    request: str
+    """The id that it will have when it is accepted."""
+    headers: Headers
+    raw: bytes = field(repr=False)
+    parsed: dict[str, object] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a door has read out of a body: all that the road must know of it."""
+
+    dialect: Dialect
+    model: str
+    """As the client named it."""
+    stream: bool
+    """The client wants a stream."""
+    question: bytes = field(repr=False)
+    """The body for the worker, Helix's own fields taken out."""
+    kind: Kind = "chat"
+    """What the model must be."""
+    include_usage: bool = False
+    optimize: Optimize | None = None
+    conversation: str | None = None
+    forwarded: tuple[tuple[str, str], ...] = ()
+    """The client's headers for a provider of the same wire."""
+    previous: str | None = None
+    kept: bytes | None = field(default=None, repr=False)
+    """What is kept with the answer, see `Complete.kept`."""
+    promised: Callable[[str], Awaitable[bytes]] | None = None
+    """The client waits for nothing but this document about the request of that id."""
+    in_pieces: bool = False
+    """Have the worker stream although this client does not: others may follow."""
+    stay: bool = False
+    """Go on although the client leaves."""
+    session: str | None = None
+    """Whoever asks the same again in the same session within seconds means the same request."""
+
+
+class Door(Protocol):
+    """One route's own: what its body looks like."""
+
+    endpoint: str
+
+    @property
+    def wire(self) -> Wire: ...
+
+    async def read(self, arrived: Arrived) -> Asked:
+        """What is asked. Raises Refused for a body that makes no sense."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +123,26 @@ class Wish:
     optimize: Optimize | None
 
 
-class Completions:
-    """One route's door, as an ASGI application."""
+def without(fields: tuple[str, ...], arrived: Arrived) -> bytes:
+    """The body without these fields; untouched when it has none of them."""
+    if not any(name in arrived.parsed for name in fields):
+        return arrived.raw
+    return orjson.dumps({name: value for name, value in arrived.parsed.items() if name not in fields})
 
-    def __init__(self, parts: WebParts, endpoint: Literal["/v1/chat/completions", "/v1/chat"]) -> None:
+
+class Completions:
+    """One route, as an ASGI application: its door in front, the common road behind it."""
+
+    def __init__(self, parts: WebParts, door: Door) -> None:
         self._parts = parts
-        self._endpoint = endpoint
+        self._door = door
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts, headers, state = self._parts, scope["headers"], scope["state"]
         identity = await identify(parts.identities, headers, "chat")
         state["account"] = identity.account
-        if parts.shedding.full:
+        if parts.shedding.full_for(identity.account):
             raise Refused(
                 503,
                 "log_full",
@@ -85,26 +150,24 @@ class Completions:
                 headers=retry_after(RETRY_AFTER_S),
             )
         raw = await read_body(receive)
-        parsed = parse_object(raw)
-        try:
-            body = ChatBody.model_validate(parsed)
-        except ValidationError as invalid:
-            raise refuse_invalid(invalid) from None
-        model = self._model(body)
-        wish = _wish(headers, identity, self._endpoint, raw)
         request = state["request_id"]
-        sealed = await self._seal(identity.account, request, raw, parsed)
-        command = self._command(identity, body, model, wish, request, sealed)
-        if wish.asynchronous:
+        asked = await self._door.read(Arrived(identity.account, request, headers, raw, parse_object(raw)))
+        model = self._model(asked)
+        wish = _wish(headers, identity, self._door.endpoint, raw)
+        box = await self._box(identity.account)
+        command = self._command(identity, asked, model, wish, request, box)
+        if wish.asynchronous or asked.promised:
             accepted, _ = await self._admit(command, identity, wish)
             state["request_id"] = accepted
-            await _promise(accepted, send)
+            if wish.asynchronous or not asked.promised:
+                await _promise(accepted, send)
+            else:
+                await _tell(200, await asked.promised(accepted), asked.dialect.headers(accepted), send)
             return
         with parts.listener.expect(identity.account, request) as waiting:
             accepted, limits = await self._admit(command, identity, wish)
             state["request_id"] = accepted
-            stream = bool(body.stream)
-            ticket = Ticket(identity.account, accepted, self._endpoint, stream, limits)
+            ticket = Ticket(identity.account, accepted, asked.dialect, asked.stream, limits)
             if accepted != request:
                 follower = await self._follower(identity.account, accepted)
                 repeated = replace(ticket, headers=(*limits, (b"idempotency-replayed", b"true")))
@@ -121,7 +184,7 @@ class Completions:
             try:
                 await deliver(ticket, waiting, parts.log, parts.vault, receive, send, progress)
             except ClientGone:
-                if not wish.stay:
+                if not wish.stay and not asked.stay:
                     self._leave(identity.account, request, None if progress.begun else wish.retry_count)
             except LogGone:
                 raise _gone() from None
@@ -147,52 +210,44 @@ class Completions:
             raise Refused(503, "answer_unavailable", "The answer is not there yet; try again.")
         return remembering(row)
 
-    def _model(self, body: ChatBody) -> str:
-        if body.model is None:
-            if self._endpoint == "/v1/chat":
-                return "auto"
-            raise missing("model")
-        if not self._parts.catalogue.find(body.model):
+    def _model(self, asked: Asked) -> str:
+        """The name that the catalogue knows. Raises Refused 404 when nobody offers it."""
+        if not any(offer.kind == asked.kind for offer in self._parts.catalogue.find(asked.model)):
             raise Refused(
                 404,
                 "model_not_found",
-                f"The model `{body.model[:100]}` does not exist or you do not have access to it.",
+                f"The model `{asked.model[:100]}` does not exist or you do not have access to it.",
                 param="model",
             )
-        return body.model
+        return asked.model
 
-    async def _seal(self, account: str, request: str, raw: bytes, parsed: dict[str, object]) -> bytes:
+    async def _box(self, account: str) -> Box:
         vault = self._parts.vault
         try:
-            box = vault.cached(account) or await vault.box(account)
+            return vault.cached(account) or await vault.box(account)
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The account's key cannot be had just now; try again.") from None
         except Erased:
             raise Refused(401, "invalid_api_key", "This account has been erased.") from None
-        if any(name in parsed for name in OWN_FIELDS):
-            raw = orjson.dumps({name: value for name, value in parsed.items() if name not in OWN_FIELDS})
-        return box.seal("question", request, raw)
 
-    def _command(
-        self, identity: Identity, body: ChatBody, model: str, wish: Wish, request: str, sealed: bytes
-    ) -> Envelope:
+    def _command(self, identity: Identity, asked: Asked, model: str, wish: Wish, request: str, box: Box) -> Envelope:
         now = datetime.now(UTC)
-        conversation = body.conversation_id
-        if conversation is None and body.store:
-            conversation = request.replace("req_", "conv_", 1)
         ask = Complete(
-            endpoint=self._endpoint,
-            wire="openai",
+            endpoint=self._door.endpoint,
+            wire=self._door.wire,
             api_key_id=identity.api_key_id,
             tier=identity.tier,
             model=model,
-            optimize=body.optimize or wish.optimize,
-            stream=bool(body.stream),
-            include_usage=bool(body.stream_options and body.stream_options.include_usage),
-            question=sealed_text(sealed),
-            conversation=conversation,
+            optimize=asked.optimize or wish.optimize,
+            stream=asked.stream or asked.in_pieces,
+            include_usage=asked.include_usage,
+            question=sealed_text(box.seal("question", request, asked.question)),
+            conversation=asked.conversation,
             deadline=now + DEADLINE,
-            reply_to=None if wish.asynchronous else self._parts.web,
+            reply_to=None if wish.asynchronous or asked.promised else self._parts.web,
+            forwarded=asked.forwarded,
+            previous=asked.previous,
+            kept=sealed_text(box.seal("question", request, asked.kept)) if asked.kept is not None else None,
         )
         return Envelope.begin(ask, id=new_id(), at=now, account=identity.account, subject=request)
 
@@ -343,11 +398,15 @@ def _unlogged(request: str, *, sent: bool) -> Refused:
 async def _promise(request: str, send: Send) -> None:
     """202: the log has it on disk."""
     body = orjson.dumps({"id": request, "object": "request", "status": "queued"})
+    location = (b"location", f"/v1/requests/{request}".encode())
+    await _tell(202, body, (location, (b"preference-applied", b"respond-async")), send)
+
+
+async def _tell(status: int, body: bytes, more: tuple[Header, ...], send: Send) -> None:
     headers: list[Any] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"location", f"/v1/requests/{request}".encode()),
-        (b"preference-applied", b"respond-async"),
+        *more,
     ]
-    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

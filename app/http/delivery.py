@@ -1,4 +1,4 @@
-"""The way of an answer to its client: one JSON body, or a stream, on OpenAI's wire.
+"""The way of an answer to its client: one JSON body, or a stream, in the dialect of its route.
 
 A stream carries no `id:` and no `retry:` line, ever: they break the OpenAI SDK. Once a word has been sent, whatever goes
 wrong is said in the stream, as an error in its own format; before that, with the right status.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 import orjson
 from starlette.types import Receive, Send
 
+from app.http.dialect import Dialect, Header
 from app.http.refusals import Refused, retry_after
+from app.live.last_word import LastWord
 from app.live.listen import ClientGone, Follower, Heard, Waiting, follow
 from app.log import Log, LogGone
 from app.log.log import Frame
@@ -22,12 +24,9 @@ from app.vault import Vault
 from events.catalog import read
 from events.completions import CompletionEnded
 from events.message import sealed_bytes
+from handlers.rules.errors import error_body, status_on
 from projections.requests import RequestRow
 
-DONE: Final = b"data: [DONE]\n\n"
-PING: Final = b": ping\n\n"
-
-Header = tuple[bytes, bytes]
 Ear = Waiting | Follower
 
 _JSON: Final[Header] = (b"content-type", b"application/json")
@@ -50,7 +49,7 @@ class Ticket:
 
     account: str
     request: str
-    endpoint: str
+    dialect: Dialect
     stream: bool
     headers: tuple[Header, ...] = ()
     """What every answer to this client carries."""
@@ -62,8 +61,8 @@ class Progress:
 
     begun: bool = False
     """The head is out."""
-    worded: bool = False
-    """A word of the answer is out."""
+    events: int = 0
+    """How many events of the answer are out; pings are none."""
 
 
 async def ended(log: Log, account: str, request: str) -> CompletionEnded | None:
@@ -81,7 +80,7 @@ def following(log: Log, account: str, request: str) -> Follower:
 
 def remembering(row: RequestRow) -> Follower:
     """The ear of a client whose request the log server has let go of: it hears the last word, from the projection."""
-    meta = {
+    meta: LastWord = {
         "status": row.http_status,
         "outcome": row.status,
         "provider": row.provider,
@@ -121,12 +120,14 @@ async def deliver(
     except LogGone:
         if not progress.begun:
             raise
-        await _say(send, _error("The log cannot be reached; the request goes on.", "log_unavailable"), more=False)
+        gone = _broken(ticket, "The log cannot be reached; the request goes on.", "log_unavailable", progress)
+        await _say(send, gone, more=False)
     except asyncio.CancelledError:
         # The server stops, and its time for finishing is over.
         if not progress.begun:
             raise
-        await _say(send, _error("The server restarts; the request goes on.", "server_restarting"), more=False)
+        stopping = _broken(ticket, "The server restarts; the request goes on.", "server_restarting", progress)
+        await _say(send, stopping, more=False)
     finally:
         leaving.cancel()
 
@@ -134,21 +135,22 @@ async def deliver(
 async def _whole(ticket: Ticket, ear: Ear, log: Log, vault: Vault, send: Send) -> None:
     while (heard := await ear.next()) is None or heard.frame.kind != "e":
         pass
-    meta = _meta(heard)
+    meta = meta_of(heard)
     answer = await _answer(ticket, heard, log, vault)
     await _send_whole(ticket, meta, answer, send)
 
 
-async def _send_whole(ticket: Ticket, meta: dict[str, Any], answer: bytes, send: Send) -> None:
+async def _send_whole(ticket: Ticket, meta: LastWord, answer: bytes, send: Send) -> None:
     if meta["outcome"] == "completed":
-        answer = present(ticket.endpoint, answer, meta)
-    headers = [_JSON, (b"content-length", str(len(answer)).encode()), *ticket.headers, *_told(meta)]
+        answer = ticket.dialect.whole(ticket.request, answer, meta)
+    headers = [_JSON, (b"content-length", str(len(answer)).encode()), *_around(ticket, meta)]
     if "cost_nanousd" in meta:
         headers.append((b"x-helix-cost-usd", usd(meta["cost_nanousd"]).encode()))
     status = 409 if meta["outcome"] == "cancelled" else meta["status"]
     if status in (429, 503):
         wait = retry_after(meta.get("retry_after_s") or 1.0)
         headers += [(name.encode(), value.encode()) for name, value in wait.items()]
+    status = status_on(ticket.dialect.wire, status)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": answer})
 
@@ -159,44 +161,46 @@ async def _stream(ticket: Ticket, ear: Ear, log: Log, vault: Vault, send: Send, 
         heard = await ear.next()
         if heard is None:
             await _begin(ticket, {}, send, progress)
-            await _say(send, PING)
+            await _say(send, ticket.dialect.ping)
             continue
-        if heard.restarted and progress.worded:
-            broken = _error("The answer broke off and was begun anew; ask for the request by its id.", "restarted")
-            await _say(send, broken, more=False)
+        if heard.restarted and progress.events:
+            anew = "The answer broke off and was begun anew; ask for the request by its id."
+            await _say(send, _broken(ticket, anew, "restarted", progress), more=False)
             return
         if heard.frame.kind == "d":
             piece = box.open("frame", ticket.request, heard.frame.body)
-            await _begin(ticket, _meta(heard), send, progress)
+            await _begin(ticket, meta_of(heard), send, progress)
             await _say(send, piece)
-            progress.worded = True
+            progress.events += piece.count(b"\n\n")  # whole events, and JSON has no bare line feed
         elif heard.frame.kind == "e":
             await _end_stream(ticket, heard, log, vault, send, progress)
             return
 
 
 async def _end_stream(ticket: Ticket, heard: Heard, log: Log, vault: Vault, send: Send, progress: Progress) -> None:
-    meta = _meta(heard)
+    meta, dialect = meta_of(heard), ticket.dialect
     if meta["outcome"] != "completed":
         answer = await _answer(ticket, heard, log, vault)
         if not progress.begun:
             await _send_whole(ticket, meta, answer, send)
         else:
-            await _say(send, b"data: " + answer + b"\n\n", more=False)
+            await _say(send, dialect.broken(ticket.request, answer, meta, progress.events), more=False)
         return
-    if not progress.worded:
+    answer = b""
+    if not progress.events or dialect.closing_needs_answer:
         answer = await _answer(ticket, heard, log, vault)
+    if not progress.events:
         await _begin(ticket, meta, send, progress)
-        await _say(send, as_chunks(answer))
-    if ticket.endpoint == "/v1/chat":
-        await _say(send, b"data: " + orjson.dumps(_summary(ticket, meta)) + b"\n\n")
-    await _say(send, DONE, more=False)
+        retold = dialect.retold(ticket.request, answer)
+        await _say(send, retold)
+        progress.events += retold.count(b"\n\n")
+    await _say(send, dialect.closing(ticket.request, answer, meta, progress.events), more=False)
 
 
-async def _begin(ticket: Ticket, meta: dict[str, Any], send: Send, progress: Progress) -> None:
+async def _begin(ticket: Ticket, meta: LastWord, send: Send, progress: Progress) -> None:
     if not progress.begun:
         progress.begun = True
-        headers = [*_STREAM, *ticket.headers, *_told(meta)]
+        headers = [*_STREAM, *_around(ticket, meta)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
@@ -215,74 +219,45 @@ async def _answer(ticket: Ticket, heard: Heard, log: Log, vault: Vault) -> bytes
     return box.open("answer", ticket.request, sealed_bytes(end.answer))
 
 
-def _meta(heard: Heard) -> dict[str, Any]:
-    meta: dict[str, Any] = orjson.loads(heard.frame.meta) if heard.frame.meta else {}
-    return meta
+def meta_of(heard: Heard) -> LastWord:
+    """What a frame tells beside its body."""
+    return cast(LastWord, orjson.loads(heard.frame.meta)) if heard.frame.meta else {}
 
 
-def _told(meta: dict[str, Any]) -> list[Header]:
-    """The headers that say who answered."""
-    if not meta.get("provider"):
-        return []
-    return [
-        (b"x-helix-provider", meta["provider"].encode()),
-        (b"x-helix-model", meta["model"].encode()),
+def _around(ticket: Ticket, meta: LastWord) -> tuple[Header, ...]:
+    """The headers beside the content's own: the ticket's, the wire's, and those that say who answered."""
+    around = ticket.headers + ticket.dialect.headers(ticket.request)
+    provider, model = meta.get("provider"), meta.get("model")
+    if not provider or not model:
+        return around
+    return (
+        *around,
+        (b"x-helix-provider", provider.encode()),
+        (b"x-helix-model", model.encode()),
         (b"x-helix-attempts", str(meta["attempts"]).encode()),
-        (b"x-helix-cache", b"miss"),
-    ]
+        (b"x-helix-cache", b"hit" if meta.get("cached") else b"miss"),
+    )
 
 
-def present(endpoint: str, answer: bytes, meta: dict[str, Any]) -> bytes:
-    """The answer as its route gives it: Helix's own adds the routing and the cost."""
-    if endpoint != "/v1/chat":
-        return answer
-    return orjson.dumps(orjson.loads(answer) | _extras(meta))
-
-
-def _extras(meta: dict[str, Any]) -> dict[str, object]:
-    routing = meta.get("routing") or {"reason": None, "considered": []}
-    return {
-        "routing": {"provider": meta["provider"], "model": meta["model"], **routing},
-        "cost": {"usd": usd(meta["cost_nanousd"]), "nanousd": meta["cost_nanousd"]},
-    }
-
-
-def _summary(ticket: Ticket, meta: dict[str, Any]) -> dict[str, object]:
-    """The last chunk of a stream on Helix's own route."""
-    chunk = {
-        "id": ticket.request,
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": meta["model"],
-        "choices": [],
-    }
-    return chunk | _extras(meta)
+def _broken(
+    ticket: Ticket, message: str, code: Literal["restarted", "log_unavailable", "server_restarting"], progress: Progress
+) -> bytes:
+    """The end of a stream that we break off ourselves."""
+    error = error_body(
+        ticket.dialect.wire,
+        status=500,
+        message=message,
+        type="server_error",
+        code=code,
+        param=None,
+        request=ticket.request,
+    )
+    return ticket.dialect.broken(ticket.request, error, {}, progress.events)
 
 
 def usd(nano: int) -> str:
     """Nano-dollars as a decimal number of dollars, exactly."""
     return f"{nano // 10**9}.{nano % 10**9:09d}"
-
-
-def _error(message: str, code: Literal["restarted", "log_unavailable", "server_restarting"]) -> bytes:
-    error = {"error": {"message": message, "type": "server_error", "param": None, "code": code}}
-    return b"data: " + orjson.dumps(error) + b"\n\n"
-
-
-def as_chunks(answer: bytes) -> bytes:
-    """A whole chat completion as the chunks of a stream: for a client that asks for a stream after the fact."""
-    whole: dict[str, Any] = orjson.loads(answer)
-    head = {key: whole[key] for key in ("id", "created", "model") if key in whole} | {"object": "chat.completion.chunk"}
-    frames = bytearray()
-    for choice in whole["choices"]:
-        delta = dict(choice["message"])
-        if delta.get("tool_calls"):
-            delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(delta["tool_calls"])]
-        said = {"index": choice["index"], "delta": delta, "finish_reason": None}
-        last = {"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}
-        for part in (said, last):
-            frames += b"data: " + orjson.dumps(head | {"choices": [part]}) + b"\n\n"
-    return bytes(frames)
 
 
 __all__ = [
@@ -292,7 +267,7 @@ __all__ = [
     "deliver",
     "ended",
     "following",
-    "present",
+    "meta_of",
     "remembering",
     "usd",
 ]

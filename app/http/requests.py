@@ -19,10 +19,11 @@ from starlette.routing import Route
 
 from app.database import Unavailable
 from app.http.authentication import identify
-from app.http.delivery import ended, following, present, usd
+from app.http.chat import present
+from app.http.delivery import ended, following, usd
 from app.http.leaving import Leaving
 from app.http.refusals import Refused
-from app.live.last_word import last_word
+from app.live.last_word import LastWord, last_word
 from app.live.listen import ClientGone, Follower, follow
 from app.log import LogGone
 from app.log.connection import LogRefused
@@ -284,7 +285,7 @@ def _open_view(standing: Standing) -> Json:
 
 def _ended_view(id: str, created: str | None, end: CompletionEnded, answer: bytes | None) -> Json:
     if answer is not None and end.outcome == "completed":
-        answer = present(end.endpoint, answer, dict(last_word(end)))
+        answer = present(end.endpoint, id, answer, last_word(end))
     return {
         "id": id,
         "object": "request",
@@ -324,13 +325,13 @@ def _row_view(row: read_model.RequestRow, answer: bytes | None = None) -> Json:
     }
     if answer is not None:
         if row.status == "completed":
-            meta = {
+            meta: LastWord = {
                 "provider": row.provider,
                 "model": row.model,
                 "routing": view["routing"],
                 "cost_nanousd": row.cost_nanousd,
             }
-            answer = present(row.endpoint, answer, meta)
+            answer = present(row.endpoint, row.id, answer, meta)
         view["response"] = orjson.Fragment(answer)
     return view
 

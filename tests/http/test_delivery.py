@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from app.http.delivery import PING, Progress, Ticket, deliver, remembering
+from app.http.chat import ChatDialect, HelixChatDialect
+from app.http.delivery import Progress, Ticket, deliver, remembering
+from app.http.dialect import COMMENT
 from app.live.listen import ClientGone, Follower, Heard
 from app.log import Log, LogGone
 from app.log.log import Frame
@@ -106,7 +108,8 @@ async def delivered(
 
     client = client or Client()
     follower = Follower(frames())
-    ticket = Ticket(ACCOUNT, REQUEST, endpoint, stream, (HIT,))
+    dialect = HelixChatDialect() if endpoint == "/v1/chat" else ChatDialect()
+    ticket = Ticket(ACCOUNT, REQUEST, dialect, stream, (HIT,))
     # What is heard here needs no log, and the vault has what it is asked.
     log, vault = cast(Log, None), cast(Vault, PlainVault())
     try:
@@ -162,7 +165,7 @@ async def test_a_stream_passes_the_pieces_on_and_ends_properly() -> None:
 async def test_a_long_silence_is_bridged_by_comments_that_no_client_minds() -> None:
     client = await delivered(None, None, delta(b"1"), last(body=b""), stream=True)
 
-    assert client.body == PING * 2 + b"data: 1\n\ndata: [DONE]\n\n"
+    assert client.body == COMMENT * 2 + b"data: 1\n\ndata: [DONE]\n\n"
 
 
 async def test_a_stream_that_fails_before_its_first_word_has_the_status_of_the_failure() -> None:
@@ -188,7 +191,7 @@ async def test_two_attempts_words_are_never_mixed() -> None:
 async def test_an_attempt_that_begins_anew_before_any_word_is_nobodys_business() -> None:
     client = await delivered(None, BEGUN_ANEW, delta(b"1", attempt=2), last(body=b""), stream=True)
 
-    assert client.body == PING + b"data: 1\n\ndata: [DONE]\n\n"
+    assert client.body == COMMENT + b"data: 1\n\ndata: [DONE]\n\n"
 
 
 async def test_an_answer_that_was_not_streamed_is_cut_into_chunks_for_a_client_that_wants_a_stream() -> None:
@@ -224,7 +227,7 @@ async def test_a_log_that_goes_away_is_told_in_a_stream_that_has_begun(script: S
 
     client = await delivered(*script, gone, stream=True)
 
-    assert b'"code":"log_unavailable"' in client.body
+    assert b'"code": "log_unavailable"' in client.body
 
 
 async def test_a_server_that_stops_says_so_in_a_stream_that_has_begun() -> None:
@@ -237,7 +240,7 @@ async def test_a_server_that_stops_says_so_in_a_stream_that_has_begun() -> None:
     delivering.cancel()
     await delivering
 
-    assert b'"code":"server_restarting"' in client.body
+    assert b'"code": "server_restarting"' in client.body
 
 
 # What the log server has let go of.
@@ -278,7 +281,7 @@ def row(status: Outcome = "completed", http_status: int = 200, answer: bytes = A
 
 async def remembered(row: RequestRow, *, stream: bool) -> Client:
     client, ear = Client(), remembering(row)
-    ticket = Ticket(ACCOUNT, REQUEST, row.endpoint, stream)
+    ticket = Ticket(ACCOUNT, REQUEST, ChatDialect(), stream)
     log, vault = cast(Log, None), cast(Vault, PlainVault())
     await deliver(ticket, ear, log, vault, client.receive, client.send, Progress())
     await ear.close()
