@@ -89,6 +89,11 @@ class Settings(BaseSettings):
         return (self.cache_url or self.redis_url).get_secret_value()
 
     @property
+    def answers(self) -> str | None:
+        """Where answers are kept: a cache of its own, never the log's server."""
+        return self.cache_url.get_secret_value() if self.cache_url and self.cache != self.log else None
+
+    @property
     def log(self) -> str:
         return self.redis_url.get_secret_value()
 

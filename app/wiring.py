@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from app.answers import AnswerCache
 from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
@@ -48,6 +49,7 @@ class WebParts:
     shedding: Shedding
     database: AsyncEngine
     """For the read models; the hot road uses the pool."""
+    answers: AnswerCache
     web: str
     """The name of this process on the log, new at every start."""
 
@@ -59,6 +61,7 @@ class WorkerParts:
     log: Log
     vault: Vault
     providers: World
+    answers: AnswerCache
 
 
 @asynccontextmanager
@@ -88,8 +91,9 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             pool_pre_ping=True,
         )
         stack.push_async_callback(database.dispose)
+        answers = await _answers(stack, settings, web)
         catalogue = load_catalogue(settings)
-        yield WebParts(settings, log, pool, vault, identities, catalogue, listener, shedding, database, web)
+        yield WebParts(settings, log, pool, vault, identities, catalogue, listener, shedding, database, answers, web)
 
 
 @asynccontextmanager
@@ -110,7 +114,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         providers = World(settings)
         stack.push_async_callback(providers.close)
         await providers.warm()
-        yield WorkerParts(log, vault, providers)
+        yield WorkerParts(log, vault, providers, await _answers(stack, settings, settings.helix_process_name))
 
 
 async def preflight(settings: Settings) -> None:
@@ -137,6 +141,13 @@ async def _common(stack: AsyncExitStack, settings: Settings, name: str) -> tuple
     pool = await open_pool(settings.database, name=f"helix {name}", connections_max=settings.max_db_connections)
     stack.push_async_callback(pool.close)
     return log, pool, Vault(pool, _ring(settings))
+
+
+async def _answers(stack: AsyncExitStack, settings: Settings, name: str) -> AnswerCache:
+    """The kept answers; none are kept where the log server would have to hold them."""
+    answers = await AnswerCache(settings.answers, name=name).open()
+    stack.push_async_callback(answers.close)
+    return answers
 
 
 def _ring(settings: Settings) -> KeyRing:

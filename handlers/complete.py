@@ -23,7 +23,7 @@ from events.completions import (
     Turns,
 )
 from events.message import Envelope, sealed_bytes, sealed_text
-from handlers.ports import Box, Listener, Ports, ProviderFailed, Question, Stop, Transcript
+from handlers.ports import Box, Lead, Listener, Ports, ProviderFailed, Question, Stop, Transcript
 from handlers.rules.catalogue import Offer
 from handlers.rules.errors import error_body
 from handlers.rules.failure import CONSEQUENCES, after
@@ -47,6 +47,19 @@ class Ending:
     retry_after_s: float | None = None
     events: int = 0
     """How many events of the stream have been told."""
+    message: bytes = field(default=b"", repr=False)
+    """The assistant's message of a finished completion, as JSON."""
+    keep: Keep | None = None
+    """What is left to do once the end is on the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """An answer that others may be waiting for."""
+
+    lead: Lead
+    content: bytes = field(repr=False)
+    ttl_s: int
 
 
 @dataclass(slots=True)
@@ -182,7 +195,27 @@ def _finished(run: _Run) -> Ending:
         turns = _turns(run, run.ask.conversation, heard.message or b"{}")
     common = _common(run, answer, 200, _used(run))
     finished = CompletionFinished(**common, finish_reason=heard.finish_reason, conversation=turns)
-    return Ending(finished, answer, events=heard.frames)
+    return Ending(finished, answer, events=heard.frames, message=heard.message or b"{}")
+
+
+def finish_again(
+    ask: Complete,
+    at: Envelope,
+    ports: Ports,
+    box: Box,
+    question: Question,
+    offer: Offer,
+    heard: Transcript,
+    *,
+    saved_nanousd: int,
+) -> Ending:
+    """The end of a completion whose answer was there already, as `offer` had once given it: nobody is asked now, and
+    nothing is charged."""
+    run = _Run(ask, at, ports, box, question, Plan((), "answered from the response cache"), heard=heard, offer=offer)
+    ending = _finished(run)
+    free = {"cost_nanousd": 0, "price_as_of": None, "price_version": None}
+    ending.event = ending.event.model_copy(update=free | {"cached": True, "saved_nanousd": saved_nanousd})
+    return ending
 
 
 def _used(run: _Run) -> Usage | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 from events.completions import Wire
 from handlers.rules.catalogue import Catalogue, Offer
 from handlers.rules.failure import FailureKind
 from handlers.rules.rating import Usage
+
+Read = TypeVar("Read")
 
 
 class TryLater(Exception):
@@ -122,6 +124,60 @@ class Vault(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer is kept: one account's, never anybody else's."""
+
+    account: str
+    scope: str
+    """What can be forgotten together: `completions`, `agent:<name>`, `prompt:<id>`."""
+    digest: str
+    """The question's name (`handlers.rules.caching.digest_of` for a completion)."""
+
+
+class Lead(Protocol):
+    """The task of finding an answer that others may be waiting for. It ends with `keep` or `leave`; whichever is called
+    later does nothing. Neither blocks nor fails."""
+
+    def keep(self, content: bytes, *, ttl_s: int) -> None:
+        """Here it is."""
+        ...
+
+    def leave(self) -> None:
+        """I have none; the next may look for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled(Generic[Read]):
+    """What the kept answers say to one who asks: here it is, or go and find it."""
+
+    value: Read | None
+    lead: Lead | None
+    """None: nothing is kept of what is found now, for the answers cannot be reached."""
+
+
+class Answers(Protocol):
+    """What was answered before, kept for a while and sealed. Whatever it holds may vanish at any moment."""
+
+    async def find(
+        self,
+        place: Place,
+        box: Box,
+        read: Callable[[bytes], Read],
+        *,
+        age_s_max: int,
+        patience_s: float,
+        anew: bool = False,
+    ) -> Recalled[Read]:
+        """What is kept there and no older than `age_s_max`; otherwise the lead, which one at a time has: the others wait
+        up to `patience_s` for what it finds. `anew` takes no kept answer, and waits for nobody.
+
+        `read` makes the value of what was kept; a ValueError of it means that it is worth nothing: it is forgotten.
+        """
+        ...
+
+
 class Listener(Protocol):
     """Whoever waits for one answer."""
 
@@ -150,6 +206,8 @@ class Ports:
     new_id: Callable[[], str]
     chance: Callable[[], float]
     """Uniform in [0, 1)."""
+    answers: Answers
+    """Asked only for those who want it (`Complete.cache_ttl_s`)."""
 
 
 @dataclass(slots=True)

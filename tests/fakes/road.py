@@ -14,7 +14,7 @@ from itertools import count
 
 from events.completions import Complete, Optimize
 from events.message import Envelope, sealed_text
-from handlers.ports import Box, Ports, ProviderFailed, Question, Transcript
+from handlers.ports import Answers, Box, Place, Ports, ProviderFailed, Question, Read, Recalled, Transcript
 from handlers.rules.catalogue import Catalogue, Offer
 from handlers.rules.rating import Usage
 
@@ -144,18 +144,45 @@ class Ear:
         self.said.append(piece)
 
 
+@dataclass
+class ForgetfulAnswers:
+    """Keeps nothing; notes who asked."""
+
+    places: list[Place] = field(default_factory=list)
+
+    async def find(
+        self,
+        place: Place,
+        box: Box,
+        read: Callable[[bytes], Read],
+        *,
+        age_s_max: int,
+        patience_s: float,
+        anew: bool = False,
+    ) -> Recalled[Read]:
+        self.places.append(place)
+        return Recalled(None, None)
+
+
 def ids() -> Callable[[], str]:
     numbers = count(1)
     return lambda: f"id-{next(numbers)}"
 
 
-def ports(providers: ScriptedProviders, *, clock: HandClock | None = None, vault: PlainVault | None = None) -> Ports:
+def ports(
+    providers: ScriptedProviders,
+    *,
+    clock: HandClock | None = None,
+    vault: PlainVault | None = None,
+    answers: Answers | None = None,
+) -> Ports:
     return Ports(
         providers=providers,
         vault=vault or PlainVault(),
         clock=clock or HandClock(),
         new_id=ids(),
         chance=lambda: 0.0,
+        answers=answers or ForgetfulAnswers(),
     )
 
 
@@ -169,6 +196,8 @@ def command(
     conversation: str | None = None,
     reply_to: str | None = None,
     optimize: Optimize | None = "cost",
+    cache_ttl_s: int | None = None,
+    cache_refresh: bool = False,
     at: datetime = NOW,
     deadline_s: float = 600.0,
 ) -> Envelope:
@@ -183,6 +212,8 @@ def command(
         stream=stream,
         question=sealed_text(PlainBox(account).seal("question", request, body)),
         conversation=conversation,
+        cache_ttl_s=cache_ttl_s,
+        cache_refresh=cache_refresh,
         deadline=at + timedelta(seconds=deadline_s),
         reply_to=reply_to,
     )
