@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
+from app.providers.metered import metered_in
 from handlers.rules.rating import Usage
 
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
@@ -39,7 +40,7 @@ class _Choice:
 class Assembly:
     """Chunks in, one `chat.completion` out. `text` gets every piece that the model wrote: text, reasoning, arguments."""
 
-    __slots__ = ("_choices", "_head", "_text", "usage")
+    __slots__ = ("_choices", "_head", "_text", "service_tier", "usage")
 
     def __init__(self, text: list[str]) -> None:
         self._text = text
@@ -47,14 +48,18 @@ class Assembly:
         self._choices: dict[int, _Choice] = {}
         self.usage: object = None
         """As the provider said it last."""
+        self.service_tier: object = None
+        """As it stood beside the usage, or at the beginning."""
 
     def add(self, chunk: Json) -> bool:
         """Take one chunk → whether it says anything beside the usage. Raises Garbled."""
         choices = chunk.get("choices")
         if not self._head:
             self._head = chunk
+            self.service_tier = chunk.get("service_tier")
         if chunk.get("usage"):
             self.usage = chunk["usage"]
+            self.service_tier = chunk.get("service_tier") or self.service_tier
         if not choices:
             return not chunk.get("usage")
         try:
@@ -204,8 +209,10 @@ def finish_reason_of(said: object) -> str:
     return said if isinstance(said, str) and said in _FINISH_REASONS else "stop"
 
 
-def usage_of(said: object) -> Usage | None:
+def usage_of(said: object, *, service: object = None) -> Usage | None:
     """A provider's usage object → Usage; None where it is missing or makes no sense, so that it is counted here instead.
+
+    `service` is the `service_tier` that stands beside it.
 
     xAI leaves the reasoning tokens, which it charges for, out of `completion_tokens`; its total has them.
     """
@@ -224,7 +231,7 @@ def usage_of(said: object) -> Usage | None:
         stored = _tokens(before.get("cache_write_tokens")) or _tokens(before.get("cache_creation_tokens")) or 0
     if cached + stored > read:
         return None
-    return Usage(read, written, cached, stored)
+    return Usage(read, written, cached, stored, metered=metered_in(said, service=service))
 
 
 def _tokens(value: object) -> int | None:

@@ -72,7 +72,7 @@ def take_answer(body: bytes, heard: Transcript) -> None:
         raise ProviderFailed("garbled", "The provider's answer is not in its own format.", status=200) from None
     if message.get("content"):
         heard.text.append(message["content"])
-    heard.usage = usage_of(answer.get("usage"))
+    heard.usage = usage_of(answer.get("usage"), service=answer.get("service_tier"))
     heard.finish_reason = finish_reason_of(finish_reason)
     heard.message = orjson.dumps(message)
     heard.answer = body
@@ -148,7 +148,7 @@ class PassThrough:
     def end(self) -> None:
         """The stream is over. Raises ProviderFailed where it was not a proper end."""
         assembly, heard = self._assembly, self._heard
-        heard.usage = usage_of(assembly.usage)
+        heard.usage = usage_of(assembly.usage, service=assembly.service_tier)
         if not assembly.begun:
             raise ProviderFailed("garbled" if self._done else "cut", "The provider's stream was empty.", status=200)
         if not (self._done or assembly.finished):
