@@ -1,7 +1,7 @@
 """The worker's voice: deltas of every request in flight, merged and sent in one write a flush.
 
-The first delta of an answer is never held back; the later ones wait at most FLUSH_S. An entry and a frame for each
-chunk would cost eight times as much (docs/decisions/0003).
+The first delta of an answer is never held back; the later ones wait FLUSH_S, or longer where there is much to say. An
+entry and a frame for each chunk would cost eight times as much (docs/decisions/0003).
 """
 
 from __future__ import annotations
@@ -21,10 +21,22 @@ from handlers.rules.catalogue import Offer
 log = structlog.get_logger()
 
 FLUSH_S: Final = 0.03
-"""How long a delta may wait for company: below what a reader of moving text notices."""
+"""How long a delta waits for company: below what a reader of moving text notices."""
+
+FLUSH_S_MAX: Final = 0.12
+"""How long it may wait in a worker that has much to say: text still moves."""
+
+REST: Final = 5
+"""A flush is followed by so many times its own length without one: who has much to say says it in larger pieces, and the
+loop stays free for what comes in."""
 
 RESEND_S: Final = 0.2
 """Pause before frames that the log server did not take are sent again."""
+
+
+def pause_s(flush_s: float) -> float:
+    """How long deltas gather after a flush that took so long."""
+    return min(max(FLUSH_S, REST * flush_s), FLUSH_S_MAX)
 
 
 class Speaker:
@@ -35,6 +47,7 @@ class Speaker:
         self._on_flush = on_flush
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Voice, None] = {}
+        self._pause_s = FLUSH_S
 
     def voice(self, owned: Owned, box: Box) -> Voice:
         """The voice of one attempt."""
@@ -42,13 +55,15 @@ class Speaker:
 
     def _later(self, voice: Voice) -> None:
         if not self._waiting:
-            self._loop.call_later(FLUSH_S, self._flush)
+            self._loop.call_later(self._pause_s, self._flush)
         self._waiting[voice] = None
 
     def _flush(self) -> None:
+        began = self._loop.time()
         waiting, self._waiting = self._waiting, {}
         for voice in waiting:
             voice.flush()
+        self._pause_s = pause_s(self._loop.time() - began)
 
 
 class Voice:

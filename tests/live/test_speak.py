@@ -10,7 +10,7 @@ from itertools import groupby
 import orjson
 
 from app.embedded.valkey import Valkey
-from app.live.speak import Speaker
+from app.live.speak import FLUSH_S, FLUSH_S_MAX, REST, Speaker, pause_s
 from app.log import Log
 from tests.fakes.road import ACCOUNT, PlainBox
 from tests.live.speaking import REQUEST, owned, replied, said, voice
@@ -138,3 +138,10 @@ async def test_who_waits_for_a_log_that_is_away_can_be_stopped(own_server: Valke
 
     assert settling.cancelled()
     await log.close()
+
+
+def test_who_has_much_to_say_gathers_longer_up_to_a_bound() -> None:
+    assert pause_s(0.0) == FLUSH_S
+    assert pause_s(FLUSH_S / REST) == FLUSH_S
+    assert FLUSH_S < pause_s(2 * FLUSH_S / REST) < FLUSH_S_MAX
+    assert pause_s(1.0) == FLUSH_S_MAX
