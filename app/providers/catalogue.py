@@ -34,7 +34,8 @@ def load_catalogue(settings: Settings, *, today: date | None = None) -> Catalogu
             if name in known:
                 offers += _catalogued(known[name], prices, day)
         for provider in listed:
-            offers += (_operated(provider, model, prices) for model in provider.model)
+            keys = known[provider.name].key_weights
+            offers += (_operated(provider, model, prices, keys) for model in provider.model)
     if SANDBOX in known:
         offers += _sandbox()
     return Catalogue.of(offers)
@@ -65,10 +66,11 @@ def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[
             kind="chat" if listed.chat else "embedding",
             auto=bool(row and row.auto and listed.chat),
             price_version=price_version(endpoint.provider, model, price),
+            keys=endpoint.key_weights,
         )
 
 
-def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList) -> Offer:
+def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList, keys: tuple[int, ...]) -> Offer:
     """A model of the operator's file; what the file leaves open comes from the catalogue, where it knows the model."""
     upstream = model.upstream or model.id
     row = prices.corrections.get((provider.name, model.id))
@@ -88,7 +90,10 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList) -
         capabilities=model.capabilities
         if model.capabilities is not None
         else (listed.capabilities if listed else frozenset()),
-        auto=model.auto,
+        kind=model.kind,
+        auto=model.auto and model.kind == "chat",
+        keys=keys,
+        tier=model.tier,
         price_version=price and price_version(provider.name, model.id, price),
     )
 

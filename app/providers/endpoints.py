@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from app.providers.written_prices import WrittenPrice
 from app.settings import PROVIDER_KEYS, Settings
+from events.completions import Tier
 from handlers.rules.catalogue import ProviderWire
 
 SANDBOX = "sandbox"
@@ -23,6 +24,8 @@ SANDBOX = "sandbox"
 _URL = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 _Tokens = Annotated[int, Field(ge=1, le=2**40)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Variable = Annotated[str, Field(min_length=1, max_length=200)]
+_Weight = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,14 @@ class Endpoint:
     base_url: str | None
     """None only for the long tail, where litellm knows it."""
     api_key: str | None = field(default=None, repr=False)
+    """The first, or only, key; None: none is sent."""
+    other_keys: tuple[str, ...] = field(default=(), repr=False)
+    key_weights: tuple[int, ...] = (1,)
+    """Of all keys, in their order."""
+
+    def with_key(self, key: int) -> Endpoint:
+        """The same, asked with the key of this number, counted from 0."""
+        return self if key == 0 else replace(self, api_key=self.other_keys[key - 1])
 
 
 class _Row(BaseModel):
@@ -52,6 +63,9 @@ class ListedModel(WrittenPrice):
     quality: int = Field(default=50, ge=0, le=100)
     capabilities: frozenset[str] | None = None
     auto: bool = True
+    kind: Literal["chat", "embedding"] = "chat"
+    tier: Tier = "free"
+    """The lowest tier that may ask it."""
 
     @model_validator(mode="after")
     def _prices_come_in_pairs(self) -> Self:
@@ -66,8 +80,11 @@ class ListedProvider(_Row):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     wire: ProviderWire = "openai"
     base_url: _URL | None = None
-    api_key_env: str | None = None
-    weight: int = Field(default=1, ge=1, le=1_000_000)
+    api_key_env: _Variable | Annotated[tuple[_Variable, ...], Field(min_length=1)] | None = None
+    """The variable that holds its key, or several keys with commas between them; or a list of such variables."""
+    api_key_weights: tuple[_Weight, ...] | None = None
+    """How the keys share the traffic, one number for each; left out: evenly."""
+    weight: _Weight = 1
     model: tuple[ListedModel, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -118,14 +135,40 @@ def endpoints(
         if key is not None and key.get_secret_value():
             wire: ProviderWire = "anthropic" if name == "anthropic" else "openai"
             base_url: str = getattr(settings, f"{name}_base_url")
-            found[name] = Endpoint(name, wire, base_url.rstrip("/"), key.get_secret_value())
+            found[name] = _endpoint(name, wire, base_url, _keys(key.get_secret_value()))
     for provider in listed:
-        secret = environment.get(provider.api_key_env) if provider.api_key_env else None
-        if provider.api_key_env and not secret:
-            raise ValueError(f"HELIX_PROVIDERS: provider {provider.name}: {provider.api_key_env} is not set")
-        address = provider.base_url.rstrip("/") if provider.base_url else None
-        found[provider.name] = Endpoint(provider.name, provider.wire, address, secret)
+        keys = _listed_keys(provider, environment)
+        found[provider.name] = _endpoint(
+            provider.name, provider.wire, provider.base_url, keys, provider.api_key_weights
+        )
     if settings.helix_sandbox_url:
         address = settings.helix_sandbox_url.rstrip("/").removesuffix("/v1")
         found[SANDBOX] = Endpoint(SANDBOX, "openai", f"{address}/v1")
     return found
+
+
+def _endpoint(
+    name: str, wire: ProviderWire, base_url: str | None, keys: Sequence[str], weights: tuple[int, ...] | None = None
+) -> Endpoint:
+    """Raises ValueError where there is not a weight for each key."""
+    count = max(1, len(keys))
+    if weights is not None and len(weights) != count:
+        raise ValueError(f"HELIX_PROVIDERS: provider {name}: {len(weights)} api_key_weights for {count} keys")
+    address = base_url.rstrip("/") if base_url else None
+    return Endpoint(name, wire, address, keys[0] if keys else None, tuple(keys[1:]), weights or (1,) * count)
+
+
+def _listed_keys(provider: ListedProvider, environment: Mapping[str, str]) -> list[str]:
+    named = (provider.api_key_env,) if isinstance(provider.api_key_env, str) else provider.api_key_env or ()
+    found: list[str] = []
+    for variable in named:
+        keys = _keys(environment.get(variable) or "")
+        if not keys:
+            raise ValueError(f"HELIX_PROVIDERS: provider {provider.name}: {variable} is not set")
+        found += keys
+    return found
+
+
+def _keys(value: str) -> list[str]:
+    """A variable may hold several keys, with commas between them: no provider's key has one."""
+    return [key for each in value.split(",") if (key := each.strip())]

@@ -32,7 +32,8 @@ class World:
         self.catalogue = load_catalogue(settings)
         self._endpoints = endpoints(settings, listed_providers(settings.helix_providers))
         self._transport: Transport | None = None
-        self._adapters: dict[str, Adapter] = {}
+        self._adapters: dict[tuple[str, int], Adapter] = {}
+        """By the provider's name and the number of its key."""
 
     async def warm(self) -> None:
         """Load what takes long, away from the event loop."""
@@ -44,12 +45,14 @@ class World:
         if self._transport is not None:
             await self._transport.close()
 
-    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
-        adapter = self._adapters.get(offer.provider)
+    async def ask(
+        self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float, key: int = 0
+    ) -> None:
+        adapter = self._adapters.get((offer.provider, key))
         if adapter is None:
             self._transport = self._transport or Transport()
-            adapter = adapter_for(self._endpoints[offer.provider], self._transport)
-            self._adapters[offer.provider] = adapter
+            adapter = adapter_for(self._endpoints[offer.provider].with_key(key), self._transport)
+            self._adapters[offer.provider, key] = adapter
         await adapter.ask(offer, question, heard, deadline_s=deadline_s)
 
     def count(self, question: Question, text: str) -> Usage:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from events.completions import Tier
+
 ProviderWire = Literal["openai", "anthropic", "litellm"]
 """What a provider speaks; `litellm` is the long tail, reached through litellm's own calls."""
 
@@ -90,6 +92,10 @@ class Offer:
     """Unix seconds, for the model list."""
     price_version: str | None = None
     """The name of the price; None where there is none."""
+    keys: tuple[int, ...] = (1,)
+    """The weight of each key that its provider may be asked with; a provider that wants none has one too."""
+    tier: Tier = "free"
+    """The lowest tier that may ask it."""
 
     @property
     def id(self) -> str:
