@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
+from app.bounded_cache import BoundedCache
 from app.log import keys
 from app.log.connection import Argument, Connection, LogGone, LogRefused, Reply
 from app.log.nodes import Nodes
@@ -33,7 +34,7 @@ LIVE_S: Final = 3600
 """How long an ended request can be followed from its live stream (contract 3.2)."""
 
 RUNNING_S: Final = 4 * LIVE_S
-"""How long the live stream of a running request outlives its last frame: far above the longest request."""
+"""How long the live stream of a running request outlives its first frame: far above the longest request."""
 
 REPLY_FRAMES_MAX: Final = 20_000
 """Cap of one web process's reply stream. The reader trims what it has read; a reader that is further behind than this
@@ -41,6 +42,9 @@ is gone or must catch up from the live streams."""
 
 REPLY_S: Final = 120
 """A reply stream outlives its web process by this."""
+
+PROLONG_S: Final = REPLY_S / 4
+"""How often a worker prolongs a reply stream that it writes to: seldom, and long before it could have ended."""
 
 _SCRIPTS: Final = {
     name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
@@ -170,6 +174,8 @@ class Log:
         self.partitions = partitions
         self.nodes = Nodes(url, name=name, partitions=partitions, prepare=_prepare)
         self._connection = self.nodes
+        self._prolonged: BoundedCache[str, bool] = BoundedCache(4096)
+        """Reply streams whose end is far enough away."""
 
     async def open(self) -> Log:
         """Connect, or raise LogGone."""
@@ -323,13 +329,17 @@ class Log:
         """Append one frame of deltas to the request's live stream and wake the web process that waits."""
         live = keys.live(owned.partition, owned.request)
         words = ("a", owned.attempt, "k", "d", "n", number, "m", meta, "f", body)
-        sent = [self._connection("XADD", live, "*", *words), self._connection("EXPIRE", live, RUNNING_S)]
+        sent = [self._connection("XADD", live, "*", *words)]
+        if number == 1:
+            sent.append(self._connection("EXPIRE", live, RUNNING_S))
         if owned.reply_to:
             reply = keys.reply(owned.partition, owned.reply_to)
             sent.append(
                 self._connection("XADD", reply, "MAXLEN", "~", REPLY_FRAMES_MAX, "*", "r", owned.request, *words)
             )
-            sent.append(self._connection("EXPIRE", reply, REPLY_S))
+            if self._prolonged.get(reply) is None:
+                self._prolonged.put(reply, True, keep_s=PROLONG_S)
+                sent.append(self._connection("EXPIRE", reply, REPLY_S))
         return sent
 
     async def finish(
