@@ -7,6 +7,7 @@ and put away after five runs. The delivery count is the fencing token (docs/deci
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from app.live.speak import Speaker
 from app.log import Connection, Log, LogGone, keys
 from app.log.connection import LogRefused, Reply
 from app.log.log import Owned
+from app.parking import Parking
 from app.vault import Erased, VaultRefused
 from events.catalog import FromTheFuture, Unreadable, read
 from events.completions import Complete
@@ -55,16 +57,24 @@ DRAIN_S: Final = 25.0
 PAUSE_S: Final = 0.5
 """Before asking again for something that was not to be had."""
 
+REMIND_S: Final = 60.0
+"""How often a worker that has stopped taking says so again: somebody has to come."""
+
+RETURNED: Final = "returned"
+"""On the control channel: commands have been given back, and need not wait until somebody looks."""
+
 
 class Job:
     """One command in this worker's hands."""
 
-    __slots__ = ("abandoned", "asking", "ending", "owned", "raw", "stop", "task")
+    __slots__ = ("abandoned", "asking", "begun", "ending", "owned", "raw", "stop", "task")
 
     def __init__(self, owned: Owned, raw: bytes) -> None:
         self.owned = owned
         self.raw = raw
         self.stop = Stop()
+        self.begun = False
+        """Followers may have been told that this attempt is on."""
         self.asking = False
         """Providers are being asked: only then does a cancellation interrupt."""
         self.ending = False
@@ -103,7 +113,11 @@ class Worker:
         self._jobs: dict[tuple[int, str], Job] = {}
         self._by_request: dict[str, Job] = {}
         self._speaker = Speaker(log_, telemetry.FLUSH_FRAMES.observe)
+        self._parking = Parking()
         self._draining = False
+        self._stopped = asyncio.Event()
+        """Too much has been put away: nothing more is taken."""
+        self._returned = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._controls: list[Connection] = []
 
@@ -132,15 +146,25 @@ class Worker:
         jobs = [self._hold(partition, entry, attempt, words) for entry, attempt, words in entries]
         for job in jobs:
             await self._room.acquire()
-            if self._draining or job.abandoned:
+            if not self._taking or job.abandoned:
                 self._room.release()
                 self._let_go(job)
                 continue
             job.task = asyncio.create_task(self._run(job), name=job.owned.request)
             job.task.add_done_callback(partial(self._ended, job))
             telemetry.CALLS_IN_FLIGHT.inc()
-        if self._draining:
+        if not self._taking:
             await self._give_back([job for job in jobs if job.task is None])
+
+    async def take_and_wait(self, partition: int, entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]) -> None:
+        """The same for a reader that reads on when this returns: not at all when this worker has stopped taking."""
+        await self.take(partition, entries)
+        if self._stopped.is_set():
+            await asyncio.Event().wait()
+
+    @property
+    def _taking(self) -> bool:
+        return not (self._draining or self._stopped.is_set())
 
     def _hold(self, partition: int, entry: str, attempt: int, words: Mapping[bytes, bytes]) -> Job:
         raw = words.get(b"__data__", b"")
@@ -186,21 +210,28 @@ class Worker:
             if not isinstance(ask, Complete):
                 raise Unreadable(f"{at.type} is no command for this group")
         except FromTheFuture as unreadable:
-            # Nobody renews it: after a lease it comes to whoever is there, at last to one that can read it.
+            # After a lease it comes to whoever is there, at last to one that can read it.
             log.warning("command_from_the_future", entry=owned.entry, reason=str(unreadable))
+            await self._give_back([job], at_once=False)
             return
         except Unreadable as unreadable:
+            if not await self._may_park(job, str(unreadable)):
+                return
             job.ending = True
             await self._log.park(owned.partition, owned.entry, owned.attempt, self._consumer, str(unreadable))
             telemetry.UNREADABLE.inc()
             log.error("command_parked", entry=owned.entry, reason=str(unreadable))
             return
+        job.begun = True
         begun = self._log.begin(owned)
         begun.add_done_callback(lambda done: _heed(job, done))
         try:
             box = self._cached(owned.account) or await self._box(owned.account, ask.deadline)
         except VaultRefused as refused:
-            why = "erased" if isinstance(refused, Erased) else str(refused)
+            erased = isinstance(refused, Erased)
+            why = "erased" if erased else str(refused)
+            if not erased and not await self._may_park(job, why):
+                return
             log.error("command_parked", request_id=owned.request, reason=why)
             ending = give_up(ask, at, None, self._ports, why="parked", attempts=1)
             await self._finish(job, at, ask, ending, frames=0, parked=why)
@@ -222,6 +253,8 @@ class Worker:
             runs = TRUSTED_DELIVERIES + RUNS_ALONE_MAX
             ending = give_up(ask, at, box, self._ports, why="parked", attempts=runs)
             parked = f"{runs} workers have died over it"
+            if not await self._may_park(job, parked):
+                return
             log.error("command_parked", request_id=job.owned.request, reason=parked)
         else:
             job.asking = True
@@ -277,6 +310,8 @@ class Worker:
             telemetry.FENCED.inc()
             log.warning("outcome_fenced", request_id=owned.request, attempt=owned.attempt)
             return
+        if not parked:
+            self._parking.ended()
         _count(ask, ending)
         log.info(
             f"completion_{'finished' if event.outcome == 'completed' else event.outcome}",
@@ -297,6 +332,36 @@ class Worker:
         raw = await self._log.event(owned.account, standing.event) if standing and standing.event else None
         return standing.event if standing and raw and read(raw).id == fact.id else None
 
+    # What can never succeed.
+
+    async def _may_park(self, job: Job, why: str) -> bool:
+        """Whether one more may be put away. If not, it is left for a mended worker, and so is everything else."""
+        if self._parking.one_more():
+            return True
+        if not self._stopped.is_set():
+            self._stopped.set()
+            telemetry.ALARMS.labels("worker_stopped").inc()
+            telemetry.WORKERS_STOPPED.set(1)
+            self._keepers.append(asyncio.create_task(self._stop_taking(why), name="stop taking"))
+        await self._give_back([job])
+        return False
+
+    async def _stop_taking(self, why: str) -> None:
+        """Hand over what has not begun; then say what happened, again and again. This process ends when it is told to,
+        and not before: one that was started again would put away as much again."""
+        waiting = self._waiting_jobs()
+        await self._give_back(waiting)
+        while True:
+            log.error("worker_stopped_taking", reason=why, given_back=len(waiting), running=len(self._jobs))
+            await asyncio.sleep(REMIND_S)
+
+    def _waiting_jobs(self) -> list[Job]:
+        """Take out those that have not been started."""
+        waiting = [job for job in self._jobs.values() if job.task is None]
+        for job in waiting:
+            self._let_go(job)
+        return waiting
+
     # Ownership.
 
     async def _on_each_partition(self, what: str, doing: Callable[[int], Awaitable[None]]) -> None:
@@ -315,29 +380,41 @@ class Worker:
             await self._on_each_partition("renewal", self._renew)
 
     async def _renew(self, partition: int) -> None:
-        for job, word in await self._claim(partition, list(self._jobs.values()), idle_ms=0):
-            if word == "!":
-                self._lost(job)
-            elif word:
-                job.cancel(word)
+        held = [job for job in self._jobs.values() if job.owned.partition == partition]
+        for first in range(0, len(held), RENEW_BATCH):
+            batch = held[first : first + RENEW_BATCH]
+            said = await self._log.renew(partition, self._consumer, [job.owned for job in batch])
+            for job, word in zip(batch, said, strict=True):
+                if word == "!":
+                    self._lost(job)
+                elif word:
+                    job.cancel(word)
 
-    async def _give_back(self, jobs: Sequence[Job]) -> None:
-        """Anyone may take them over at once. What cannot be given back now is free when its lease runs out."""
+    async def _give_back(self, jobs: Sequence[Job], *, at_once: bool = True) -> None:
+        """Anyone may take them over. What cannot be given back now is free when its lease runs out.
+
+        A delivery of which nothing came is not counted: it says nothing about the command.
+        """
 
         async def give(partition: int) -> None:
-            await self._claim(partition, jobs, idle_ms=int(self._lease_s * 1000))
+            held = [job for job in jobs if job.owned.partition == partition]
+            for first in range(0, len(held), RENEW_BATCH):
+                batch = [
+                    (job.owned.entry, job.owned.attempt, job.owned.attempt - (not job.begun))
+                    for job in held[first : first + RENEW_BATCH]
+                ]
+                idle_ms = int(self._lease_s * 1000) if at_once else 0
+                await self._log.give_back(partition, self._consumer, batch, idle_ms=idle_ms)
 
         await self._on_each_partition("giving_back", give)
 
-    async def _claim(self, partition: int, jobs: Sequence[Job], *, idle_ms: int) -> list[tuple[Job, str]]:
-        """Say of each job of a partition that it is ours, idle for so long → the job and what the log server says."""
-        told: list[tuple[Job, str]] = []
-        held = [job for job in jobs if job.owned.partition == partition]
-        for first in range(0, len(held), RENEW_BATCH):
-            batch = held[first : first + RENEW_BATCH]
-            said = await self._log.renew(partition, self._consumer, [job.owned for job in batch], idle_ms=idle_ms)
-            told += zip(batch, said, strict=True)
-        return told
+    async def _give_back_unseen(self, partition: int) -> None:
+        """What was delivered to this consumer's name while its reader stopped, and never reached us."""
+        lease_ms, behind = int(self._lease_s * 1000), ""
+        while page := await self._log.held_by(partition, self._consumer, most=RENEW_BATCH, behind=behind):
+            behind = page[-1][0]
+            held = [(entry, attempt, attempt) for entry, idle_ms, attempt in page if idle_ms < lease_ms]
+            await self._log.give_back(partition, self._consumer, held, idle_ms=lease_ms)
 
     def _lost(self, job: Job) -> None:
         """Another worker owns it by now, or it has just ended here."""
@@ -347,7 +424,10 @@ class Worker:
 
     async def _reclaim_always(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_s / 2 * (0.75 + random.random() / 2))  # noqa: S311  # apart from one another
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._lease_s / 2 * (0.75 + random.random() / 2)):  # noqa: S311  # apart
+                    await self._returned.wait()
+            self._returned.clear()
             if self._log.restored_ago_s < self._lease_s / 2:
                 continue  # in the outage nobody could renew: the living come first
             await self._on_each_partition("reclaim", self._take_over)
@@ -358,7 +438,7 @@ class Worker:
 
     async def _reclaim(self, partition: int, *, own: bool = False) -> None:
         behind = ""
-        while not self._draining:  # who is about to leave takes nothing over
+        while self._taking:  # who is about to leave takes nothing over
             found = await self._log.reclaim(
                 partition, self._consumer, idle_ms=int(self._lease_s * 1000), most=BATCH, own=own, behind=behind
             )
@@ -376,6 +456,9 @@ class Worker:
 
     def _told(self, push: list[Reply]) -> None:
         by, _, request = push[2].decode().partition(" ")
+        if by == RETURNED:
+            self._returned.set()
+            return
         job = self._by_request.get(request)
         if job:
             job.cancel(by)
@@ -385,11 +468,9 @@ class Worker:
     async def drain(self, within_s: float = DRAIN_S) -> None:
         """Give back what has not begun, finish what has, give back too what is not finished in time."""
         self._draining = True
-        waiting = [job for job in self._jobs.values() if job.task is None]
+        waiting = self._waiting_jobs()
         running = {job.task: job for job in self._jobs.values() if job.task is not None}
         log.info("worker_draining", running=len(running), waiting=len(waiting))
-        for job in waiting:
-            self._let_go(job)
         await self._give_back(waiting)
         left = (await asyncio.wait(running, timeout=within_s))[1] if running else set()
         for keeper in self._keepers:
@@ -400,9 +481,10 @@ class Worker:
         if left:
             await asyncio.wait(left, timeout=1)
         await self._give_back([running[task] for task in left])
+        await self._on_each_partition("giving_back", self._give_back_unseen)
         for control in self._controls:
             await control.close()
-        log.info("worker_drained", given_back=len(waiting) + len(left))
+        log.info("worker_drained", finished=len(running) - len(left), given_back=len(waiting) + len(left))
 
 
 async def _subscribe(partitions: Sequence[int], connection: Connection) -> None:
@@ -428,7 +510,7 @@ def _count(ask: Complete, ending: Ending) -> None:
         telemetry.API_CALLS.labels(event.model, event.provider, ask.tier).inc()
     if event.ttft_ms is not None and event.provider:
         telemetry.TIME_TO_FIRST_TOKEN.labels(event.provider).observe(event.ttft_ms / 1000)
-    if event.billable:
+    if event.billable and not event.cached:
         telemetry.TOKENS.labels("input").inc(event.input_tokens)
         telemetry.TOKENS.labels("output").inc(event.output_tokens)
         telemetry.COST.inc(event.cost_nanousd)

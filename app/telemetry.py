@@ -71,8 +71,18 @@ TERMINAL_EVENTS = Counter("helix_terminal_events_total", "Requests ended", ("out
 FENCED = Counter("helix_fenced_total", "Ends refused because the command had got another owner")
 RECLAIMED = Counter("helix_reclaimed_total", "Commands taken over from a silent owner")
 UNREADABLE = Counter("helix_unreadable_total", "Log entries parked because nobody can read them")
+WORKERS_STOPPED = Gauge(
+    "helix_workers_stopped",
+    "Workers that take nothing more, because far too much of what they took had to be put away",
+    multiprocess_mode="livesum",
+)
 PROVIDER_CALLS = Counter("helix_provider_calls_total", "Calls to providers ended", ("provider", "outcome"))
 TOKENS = Counter("helix_tokens_total", "Tokens billed", ("kind",))
+ANSWER_LOOKUPS = Counter(
+    "helix_answer_lookups_total",
+    "Look-ups of kept answers: hit, waited (for one who asked the same), miss, worthless, away",
+    ("outcome",),
+)
 COST = Counter("helix_cost_nanousd_total", "Cost of completions in 10^-9 US dollars")
 
 Process = Literal["web", "worker", "projector", "up", "cli"]

@@ -19,6 +19,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
 from app import ready, telemetry
+from app.consumers import dismiss_always
 from app.ids import new_id
 from app.jobs import BATCH, PAUSE_S, Worker
 from app.log import Log, keys
@@ -73,7 +74,7 @@ def subscribe(broker: RedisBroker, partition: int, consumer: str, worker: Worker
         title=f"commands of partition {partition}",
     )
     async def take(entries: Any) -> None:
-        await worker.take(partition, entries)
+        await worker.take_and_wait(partition, entries)
 
 
 def reader(url: str, connections_max: int) -> RedisBroker:
@@ -116,10 +117,14 @@ def application(chosen: Settings) -> FastStream:
                 for partition in partitions:
                     subscribe(brokers[-1], partition, consumer, worker)
             await worker.start()
-            watching = asyncio.create_task(_leave_when_moved(app, parts.log, away), name="watch the map")
+            beside = [
+                asyncio.create_task(_leave_when_moved(app, parts.log, away), name="watch the map"),
+                asyncio.create_task(dismiss_always(parts.log), name="dismiss consumers"),
+            ]
             log.info("worker_started", consumer=consumer, partitions=chosen.helix_partitions)
             yield  # FastStream reads until it is told to stop, and has stopped reading when it comes back
-            watching.cancel()
+            for task in beside:
+                task.cancel()
             await worker.drain()
 
     app = FastStream(lifespan=life, logger=None)
@@ -155,6 +160,7 @@ def _ports(parts: WorkerParts) -> Ports:
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
         chance=random.random,
+        answers=parts.answers,
     )
 
 

@@ -48,7 +48,7 @@ PROLONG_S: Final = REPLY_S / 4
 
 _SCRIPTS: Final = {
     name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
-    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel", "park", "stand")
+    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel", "park", "stand", "give_back", "dismiss")
 }
 _DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
 
@@ -195,10 +195,11 @@ class Log:
         return min(connection.restored_ago_s for connection in self.nodes.connections)
 
     @asynccontextmanager
-    async def blocking(self, purpose: str, partition: int = 0) -> AsyncIterator[Connection]:
-        """A connection of one's own to the server that holds a partition, for commands that wait there."""
+    async def blocking(self, purpose: str, partition: int = 0, *, patiently: bool = False) -> AsyncIterator[Connection]:
+        """A connection of one's own to the server that holds a partition, for commands that wait there. Raises LogGone
+        when it is away; `patiently`: it is tried again until it is there."""
         connection = Connection(self.nodes.url_of(partition), name=f"{self.name}-{purpose}")
-        await connection.open()
+        await connection.open(patiently=patiently)
         try:
             yield connection
         finally:
@@ -392,22 +393,37 @@ class Log:
         )
         return said.decode() if said else None
 
-    async def renew(self, partition: int, consumer: str, held: Sequence[Owned], *, idle_ms: int = 0) -> list[str]:
-        """Keep what this consumer works on → for each: `` still mine, `!` lost, else who has cancelled it.
-
-        With `idle_ms` at the lease's length the entries are given back: anyone may take them over at once.
-        """
+    async def renew(self, partition: int, consumer: str, held: Sequence[Owned]) -> list[str]:
+        """Keep what this consumer works on → for each: `` still mine, `!` lost, else who has cancelled it."""
         words = [word for one in held for word in (one.entry, one.attempt, one.request)]
         said = await self._script(
-            "renew",
-            (keys.commands(partition),),
-            keys.COMPLETIONS,
-            consumer,
-            idle_ms,
-            keys.request(partition, ""),
-            *words,
+            "renew", (keys.commands(partition),), keys.COMPLETIONS, consumer, keys.request(partition, ""), *words
         )
         return [word.decode() for word in said]
+
+    async def give_back(
+        self, partition: int, consumer: str, held: Sequence[tuple[str, int, int]], *, idle_ms: int
+    ) -> None:
+        """Leave entries to others: (entry id, attempt, the count it is left with). With `idle_ms` at the lease's length
+        anyone may take them over at once, and is told so; with 0 when a lease has passed."""
+        words = [word for one in held for word in one]
+        script_keys = keys.commands(partition), keys.control(partition)
+        await self._script("give_back", script_keys, keys.COMPLETIONS, consumer, idle_ms, *words)
+
+    async def held_by(
+        self, partition: int, consumer: str, *, most: int, behind: str = ""
+    ) -> list[tuple[str, int, int]]:
+        """What is pending under a consumer's name behind an entry id: (entry id, idle ms, attempt)."""
+        first = f"({behind}" if behind else "-"
+        said = await self._connection(
+            "XPENDING", keys.commands(partition), keys.COMPLETIONS, first, "+", most, consumer
+        )
+        return [(entry.decode(), idle_ms, attempt) for entry, _, idle_ms, attempt in said]
+
+    async def dismiss(self, partition: int, *, idle_ms: int) -> list[str]:
+        """Forget the consumers that have nothing pending and have been silent for so long → their names."""
+        said = await self._script("dismiss", (keys.commands(partition),), keys.COMPLETIONS, idle_ms)
+        return [name.decode() for name in said]
 
     async def reclaim(
         self, partition: int, consumer: str, *, idle_ms: int, most: int, own: bool = False, behind: str = ""

@@ -434,10 +434,26 @@ async def test_what_is_renewed_is_not_taken_over_and_what_is_given_back_is_at_on
 
     assert await take_over(log, "b", idle_ms=LEASE_MS) == []
     await log.renew(0, "a", [kept])
-    await log.renew(0, "a", [given], idle_ms=LEASE_MS)
+    await log.give_back(0, "a", [(given.entry, 1, 1)], idle_ms=LEASE_MS)
 
     assert [(of.request, of.attempt) for of in await take_over(log, "b", idle_ms=LEASE_MS)] == [(given.request, 2)]
     assert await take_over(log, "c", idle_ms=LEASE_MS) == []
+
+
+async def test_a_delivery_of_which_nothing_came_is_not_counted_and_only_the_owner_can_say_so(log: Log) -> None:
+    for number in range(3):
+        await ask(log, number)
+    begun, unbegun, anothers = await deliver(log, "a")
+    await log.command("XCLAIM", keys.commands(0), keys.COMPLETIONS, "b", 0, anothers.entry)
+
+    words = [(begun.entry, 1, 1), (unbegun.entry, 1, 0), (anothers.entry, 1, 0)]
+    await log.give_back(0, "a", words, idle_ms=LEASE_MS)
+    await log.give_back(0, "a", words, idle_ms=LEASE_MS)
+
+    taken = await take_over(log, "c", idle_ms=LEASE_MS)
+    assert [(of.request, of.attempt) for of in taken] == [(begun.request, 2), (unbegun.request, 1)]
+    assert await log.held_by(0, "a", most=10) == []
+    assert [(entry, attempt) for entry, _, attempt in await log.held_by(0, "b", most=10)] == [(anothers.entry, 2)]
 
 
 async def test_a_consumer_takes_back_its_own_however_fresh_and_nobody_elses(log: Log) -> None:
@@ -475,6 +491,46 @@ async def test_an_entry_whose_body_is_gone_is_counted_and_no_longer_pending(log:
 
     assert ([one[0] for one in found.entries], found.gone) == ([there.entry], 1)
     assert [entry for entry, _, _ in await pending(log)] == [there.entry]
+
+
+# Consumers that are gone for good.
+
+
+async def consumers(log: Log) -> dict[str, int]:
+    """Name → entries pending."""
+    said = await log.command("XINFO", "CONSUMERS", keys.commands(0), keys.COMPLETIONS)
+    told = [dict(zip(words[::2], words[1::2], strict=True)) for words in said]
+    return {one[b"name"].decode(): one[b"pending"] for one in told}
+
+
+async def test_who_is_silent_and_has_nothing_pending_is_forgotten_and_nobody_else(log: Log) -> None:
+    await ask(log)
+    await deliver(log, "has work")
+    await deliver(log, "has none")
+
+    assert await log.dismiss(0, idle_ms=LEASE_MS) == []
+    assert await consumers(log) == {"has work": 1, "has none": 0}
+    assert await log.dismiss(0, idle_ms=0) == ["has none"]
+    assert await consumers(log) == {"has work": 1}
+
+
+async def test_no_delivery_is_lost_to_a_dismissal_that_comes_with_it(log: Log) -> None:
+    delivered, dismissed, dice = list[str](), 0, random.Random(1)
+    other = await Log(log.nodes.url_of(0), name="other").open()
+    for number in range(300):
+        await ask(log, number)
+        first, second = dice.sample((log, other), 2)  # over two connections the server decides who comes first
+        given, gone = await asyncio.gather(deliver(first, "a", most=1), second.dismiss(0, idle_ms=0))
+        delivered += [of.entry for of in given]
+        dismissed += len(gone)
+        if number % 3 == 0:  # so that there is nothing pending, and it may be forgotten in the next round
+            await log.command("XACK", keys.commands(0), keys.COMPLETIONS, *delivered)
+            delivered.clear()
+    await other.close()
+
+    assert [entry for entry, _, _ in await pending(log)] == delivered
+    assert dismissed > 0
+    assert sum((await consumers(log)).values()) == len(delivered)
 
 
 # Cancellation.

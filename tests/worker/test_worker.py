@@ -10,11 +10,13 @@ import pytest
 from app.database import Unavailable
 from app.jobs import RUNS_ALONE_MAX, TRUSTED_DELIVERIES
 from app.log import Log, keys
+from app.parking import ENDED_A_PARKED, PARKED_MAX
 from app.vault import Erased
+from events.completions import Complete
 from handlers.ports import ProviderFailed
 from handlers.rules.rating import Usage
 from tests.fakes.road import ACCOUNT, PlainVault, Says
-from tests.worker.working import ask, deliver, facts, parked, pending, providers, request, told, until, working
+from tests.worker.working import NEVER_S, ask, deliver, facts, parked, pending, providers, request, told, until, working
 
 HELLO = Says(["Hel", "lo"], usage=Usage(10, 2))
 LEASE_S = 0.4
@@ -212,7 +214,8 @@ async def until_alone(log: Log) -> None:
 async def test_a_command_from_the_future_is_left_for_a_worker_that_can_read_it(log: Log) -> None:
     await ask(log, 1)
     ((_, words),) = await log.command("XRANGE", keys.commands(0), "-", "+")
-    newer = words[1].replace(b'"version":1', b'"version":2', 1)
+    this, next = b'"version":%d' % Complete.version, b'"version":%d' % (Complete.version + 1)
+    newer = words[1].replace(this, next, 1)
     await log.command("XADD", keys.commands(0), "*", "__data__", newer, "type", "complete", "id", "newer")
     async with working(log, providers(HELLO)) as worker:
         await deliver(log, worker)
@@ -220,6 +223,7 @@ async def test_a_command_from_the_future_is_left_for_a_worker_that_can_read_it(l
         await until(lambda: not worker.holding)
 
     assert (await parked(log), await log.command("XLEN", keys.commands(0))) == ([], 1)
+    assert [count for _, count in await pending(log)] == [0], "who cannot read it does not make it a suspect"
 
 
 async def test_a_key_that_cannot_be_had_now_is_waited_for(log: Log) -> None:
@@ -308,6 +312,65 @@ async def test_a_command_replaced_before_its_first_step_gives_its_room_back(log:
         assert len(world.asked) == 1
 
 
+# So much that the worker must be wrong.
+
+
+async def unreadable(log: Log, count: int) -> None:
+    for _ in range(count):
+        await log.command("XADD", keys.commands(0), "*", "__data__", b"{", "type", "?", "id", "?")
+
+
+async def test_a_worker_that_would_put_everything_away_stops_taking_and_the_rest_is_left_for_a_mended_one(
+    log: Log,
+) -> None:
+    await unreadable(log, 2 * PARKED_MAX)
+    await ask(log, 1)
+    async with working(log, providers(), consumer="wrong", concurrency=5, lease_s=60) as worker:
+        reading = asyncio.create_task(deliver(log, worker, "wrong"))
+        await reading
+        await until(lambda: not worker.holding)
+        await ask(log, 2)
+        again = asyncio.create_task(deliver(log, worker, "wrong"))
+        await again
+
+        assert len(await parked(log)) == PARKED_MAX
+        left = await log.command("XLEN", keys.commands(0))
+        assert (left, len(await pending(log)), worker.holding) == (PARKED_MAX + 2, PARKED_MAX + 2, 0)
+
+    taken = (await log.reclaim(0, "mended", idle_ms=60_000, most=100)).entries
+    assert [attempt for _, attempt, _ in taken] == [1] * (PARKED_MAX + 2), "given back at once, and not counted"
+    read_by_hand = [entry for entry, _, words in taken if words[b"type"] == b"?"]
+    await log.command("XACK", keys.commands(0), keys.COMPLETIONS, *read_by_hand)
+    async with working(log, providers(always=HELLO), consumer="mended"):
+        assert sorted(await told(log, 2)) == [(request(1), "completed"), (request(2), "completed")]
+
+
+async def test_a_reader_of_a_worker_that_has_stopped_taking_reads_no_more(log: Log) -> None:
+    await unreadable(log, PARKED_MAX + 1)
+    async with working(log, providers(), consumer="wrong") as worker:
+        await deliver(log, worker, "wrong")
+        await until(lambda: not worker.holding)
+
+        reading = asyncio.create_task(worker.take_and_wait(0, []))
+        await log.ping()
+
+        assert not reading.done()
+        reading.cancel()
+
+
+async def test_dead_letters_among_many_that_end_stop_nobody(log: Log) -> None:
+    world = providers(always=HELLO)
+    async with working(log, world) as worker:
+        for number in range(PARKED_MAX + 10):
+            await unreadable(log, 1)
+            await ask(log, *range(number * ENDED_A_PARKED, (number + 1) * ENDED_A_PARKED))
+            await deliver(log, worker)
+            await until(lambda: not worker.holding)
+
+        assert len(await parked(log)) == PARKED_MAX + 10
+        assert await clean(log)
+
+
 # Cancellation.
 
 
@@ -388,7 +451,7 @@ async def test_draining_finishes_what_has_begun_and_gives_the_rest_back_at_once(
         gate.set()
 
         await asyncio.gather(draining, reading)
-        assert [attempt for _, attempt, _ in given] == [2, 2]
+        assert [attempt for _, attempt, _ in given] == [1, 1], "what was not begun is not counted"
         assert (await facts(log), world.asked) == ([(request(1), "completed")], ["one/gpt"])
 
 
@@ -404,6 +467,33 @@ async def test_draining_gives_back_what_does_not_end_in_time_without_a_word(log:
         assert (await facts(log), world.closed) == ([], 1)
     async with working(log, providers(HELLO), consumer="b", lease_s=LEASE_S):
         assert await told(log, 1) == [(request(1), "completed")]
+
+
+async def test_what_is_given_back_is_taken_by_another_without_waiting_for_its_round(log: Log) -> None:
+    gate = asyncio.Event()
+    async with (
+        working(log, providers(gated(gate)), consumer="a", concurrency=1) as leaving,
+        working(log, providers(always=HELLO), consumer="b", lease_s=NEVER_S),
+    ):
+        await ask(log, 1, 2)
+        reading = asyncio.create_task(deliver(log, leaving))
+        await until(lambda: leaving.holding == 2)
+        await log.ping()
+        draining = asyncio.create_task(leaving.drain())
+
+        assert await told(log, 1) == [(request(2), "completed")]
+        gate.set()
+        await asyncio.gather(draining, reading)
+
+
+async def test_what_reached_only_the_name_of_a_draining_worker_is_given_back_too(log: Log) -> None:
+    await ask(log, 1)
+    async with working(log, providers(), consumer="a") as worker:
+        await deliver(log, None, "a")
+        await worker.drain()
+
+    taken = (await log.reclaim(0, "b", idle_ms=int(NEVER_S * 1000), most=10)).entries
+    assert [attempt for _, attempt, _ in taken] == [2]
 
 
 async def test_who_is_draining_takes_nothing_over(log: Log) -> None:
