@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from events.completions import (
-    Attempt,
-    CallOutcome,
     Complete,
     CompletionCancelled,
     CompletionEnded,
@@ -23,15 +19,18 @@ from events.completions import (
     Turns,
 )
 from events.message import Envelope, sealed_bytes, sealed_text
-from handlers.ports import Box, Lead, Listener, Ports, ProviderFailed, Question, Stop, Transcript
+from handlers.asking import Run, ask_around, note
+from handlers.ports import Box, Lead, Listener, Ports, Question, Stop, Transcript
 from handlers.rules.catalogue import Offer
 from handlers.rules.errors import error_body
-from handlers.rules.failure import CONSEQUENCES, after
+from handlers.rules.failure import CONSEQUENCES
 from handlers.rules.rating import Usage, rate
-from handlers.rules.routing import Plan, route
+from handlers.rules.routing import Plan
 from handlers.rules.turns import new_turns
 
 NOTHING: Final = Usage(0, 0)
+
+NOT_PLANNED: Final = Plan((), "ended before a provider was chosen")
 
 CANCELLED_STATUS: Final = 499
 """What nobody reads: the client has left or cancelled (nginx's number)."""
@@ -62,25 +61,6 @@ class Keep:
     ttl_s: int
 
 
-@dataclass(slots=True)
-class _Run:
-    """One command being carried out."""
-
-    ask: Complete
-    at: Envelope
-    ports: Ports
-    box: Box
-    question: Question
-    plan: Plan
-    attempts: list[Attempt] = field(default_factory=list)
-    heard: Transcript | None = None
-    offer: Offer | None = None
-    began: datetime | None = None
-    """When the call now under way began; None between calls."""
-    started: float = 0.0
-    """time.monotonic() of the last call."""
-
-
 async def complete(ask: Complete, at: Envelope, ports: Ports, *, listener: Listener, stop: Stop) -> Ending:
     """Carry out one `Complete`; `listener` hears who is asked, and each piece of a streamed answer.
 
@@ -90,17 +70,16 @@ async def complete(ask: Complete, at: Envelope, ports: Ports, *, listener: Liste
     box = await ports.vault.box(at.account)
     body = box.open("question", at.subject, sealed_bytes(ask.question))
     question = Question(ask.wire, body, ask.stream, ask.include_usage, at.subject, ask.forwarded)
-    plan = route(ports.providers.catalogue, ask.model, optimize=ask.optimize, chance=ports.chance())
-    run = _Run(ask, at, ports, box, question, plan)
+    run = Run(ask, at, ports, box, question, NOT_PLANNED)
     try:
         if stop.by is not None:
             raise asyncio.CancelledError  # it was cancelled before it was taken up
-        failed = await _ask_around(run, listener)
+        failed = await ask_around(run, listener)
     except asyncio.CancelledError:
         if stop.by is None:
             raise
         _uncancel()
-        _note(run, "cancelled")
+        note(run, "cancelled")
         answer = _refusal(run, "cancelled", "The request was cancelled.", "server_error", status=409)
         cancelled = CompletionCancelled(**_common(run, answer, CANCELLED_STATUS, _used(run)), by=stop.by)
         return Ending(cancelled, answer)
@@ -117,7 +96,7 @@ def give_up(ask: Complete, at: Envelope, box: Box | None, ports: Ports, *, why: 
 
     Without a `box`, when the account's key is destroyed, there is nothing to seal an answer with: it is empty.
     """
-    run = _Run(ask, at, ports, box or _Nothing(), Question(ask.wire, b"", ask.stream, False), Plan((), why))
+    run = Run(ask, at, ports, box or _Nothing(), Question(ask.wire, b"", ask.stream, False), Plan((), why))
     answer = _refusal(run, "parked", f"The request could not be carried out in {attempts} attempts.", "server_error")
     return Ending(CompletionFailed(**_common(run, answer, 500, None), why=why), answer)
 
@@ -132,61 +111,7 @@ class _Nothing:
         return b""
 
 
-async def _ask_around(run: _Run, listener: Listener) -> ProviderFailed | None:
-    """Ask the plan's offers until one has answered or nothing is left to try → the last failure, None when answered."""
-    offers = list(run.plan.candidates)
-    if not offers:
-        return ProviderFailed("not_found", f"Nobody offers the model {run.ask.model!r}.")
-    while True:
-        seconds_left = (run.ask.deadline - run.ports.clock()).total_seconds()
-        if seconds_left <= 0:
-            return ProviderFailed("timeout", "The request's deadline passed before a provider could answer.")
-        run.offer = offers[0]
-        run.heard = heard = Transcript(listener.say)
-        listener.asked(run.offer, len(run.attempts) + 1)
-        run.started, run.began = time.monotonic(), run.ports.clock()
-        try:
-            await run.ports.providers.ask(run.offer, run.question, heard, deadline_s=seconds_left)
-        except ProviderFailed as failed:
-            _note(run, "failed", failed)
-            step = after(
-                failed.kind,
-                attempts=len(run.attempts),
-                offers_left=len(offers) - 1,
-                text_seen=heard.frames > 0,
-                retry_after_s=failed.retry_after_s,
-                seconds_left=seconds_left - (time.monotonic() - run.started),
-                chance=run.ports.chance(),
-            )
-            if step.pause_s is None:
-                return failed
-            if step.advance:
-                offers.pop(0)
-            await asyncio.sleep(step.pause_s)
-        else:
-            _note(run, "answered")
-            return None
-
-
-def _note(run: _Run, outcome: CallOutcome, failed: ProviderFailed | None = None) -> None:
-    """Write the call under way, if there is one, into the list of attempts."""
-    if run.offer is None or run.began is None:
-        return
-    run.attempts.append(
-        Attempt(
-            provider=run.offer.provider,
-            model=run.offer.model,
-            started_at=run.began,
-            ended_at=run.ports.clock(),
-            outcome=outcome,
-            why=failed.kind if failed else None,
-            status=failed.status if failed else None,
-        )
-    )
-    run.began = None
-
-
-def _finished(run: _Run) -> Ending:
+def _finished(run: Run) -> Ending:
     heard = run.heard
     assert heard is not None and heard.answer is not None
     answer = run.box.seal("answer", run.at.subject, heard.answer)
@@ -211,14 +136,14 @@ def finish_again(
 ) -> Ending:
     """The end of a completion whose answer was there already, as `offer` had once given it: nobody is asked now, and
     nothing is charged."""
-    run = _Run(ask, at, ports, box, question, Plan((), "answered from the response cache"), heard=heard, offer=offer)
+    run = Run(ask, at, ports, box, question, Plan((), "answered from the response cache"), heard=heard, offer=offer)
     ending = _finished(run)
     free = {"cost_nanousd": 0, "price_as_of": None, "price_version": None}
     ending.event = ending.event.model_copy(update=free | {"cached": True, "saved_nanousd": saved_nanousd})
     return ending
 
 
-def _used(run: _Run) -> Usage | None:
+def _used(run: Run) -> Usage | None:
     """What the last call used: the provider's number, or, where it gave none, counted from what was heard.
 
     None when nothing of it can be charged: no provider was asked, or it failed before its first word.
@@ -233,7 +158,7 @@ def _used(run: _Run) -> Usage | None:
     return run.ports.providers.count(run.question, "".join(heard.text))
 
 
-def _common(run: _Run, answer: bytes, status: int, used: Usage | None) -> dict[str, Any]:
+def _common(run: Run, answer: bytes, status: int, used: Usage | None) -> dict[str, Any]:
     """The fields that every ending shares."""
     ended, heard, offer = run.ports.clock(), run.heard, run.offer
     usage = used or NOTHING
@@ -262,7 +187,11 @@ def _common(run: _Run, answer: bytes, status: int, used: Usage | None) -> dict[s
         "latency_ms": max(0, round((ended - run.at.at).total_seconds() * 1000)),
         "ttft_ms": None if ttft is None else max(0, round(ttft * 1000)),
         "attempts": tuple(run.attempts),
-        "routing": Routing(reason=run.plan.reason, considered=tuple(offer.id for offer in run.plan.candidates)),
+        "routing": Routing(
+            reason=run.plan.reason,
+            considered=tuple(target.offer.id for target in run.plan.candidates),
+            passed_over=tuple(run.plan.passed_over),
+        ),
         "answer": sealed_text(answer),
         "http_status": status,
         "previous": run.ask.previous,
@@ -270,7 +199,7 @@ def _common(run: _Run, answer: bytes, status: int, used: Usage | None) -> dict[s
     }
 
 
-def _turns(run: _Run, conversation: str, answer: bytes) -> Turns:
+def _turns(run: Run, conversation: str, answer: bytes) -> Turns:
     """The new messages of the question and the answer, each sealed under an id of its own."""
     messages: Sequence[dict[str, Any]] = json.loads(run.question.body)["messages"]
     said = [(str(message.get("role")), json.dumps(message).encode()) for message in new_turns(messages)]
@@ -281,7 +210,7 @@ def _turns(run: _Run, conversation: str, answer: bytes) -> Turns:
     return Turns(conversation=conversation, turns=tuple(turns))
 
 
-def _refusal(run: _Run, code: str, message: str, kind: str, param: str | None = None, *, status: int = 500) -> bytes:
+def _refusal(run: Run, code: str, message: str, kind: str, param: str | None = None, *, status: int = 500) -> bytes:
     """An error in the client's wire format, sealed like any answer."""
     error = error_body(
         run.ask.wire, status=status, message=message, type=kind, code=code, param=param, request=run.at.subject

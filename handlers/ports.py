@@ -11,6 +11,7 @@ from events.completions import Wire
 from handlers.rules.catalogue import Catalogue, Offer
 from handlers.rules.failure import FailureKind
 from handlers.rules.rating import Usage
+from handlers.rules.standing import NOTHING_KNOWN, Call, Picture
 
 Read = TypeVar("Read")
 
@@ -84,6 +85,8 @@ class Transcript:
     finish_reason: str | None = None
     first_at: float | None = None
     """time.monotonic() of the first delta of a streamed answer."""
+    limited_s: float | None = None
+    """The provider has said that nothing is left of what it allows us, for so long."""
     frames: int = 0
     """How many events went out; above zero a client may have seen text."""
 
@@ -93,8 +96,11 @@ class Providers(Protocol):
 
     catalogue: Catalogue
 
-    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
-        """Ask one offer once, without a retry of its own, and write what comes into `heard`.
+    async def ask(
+        self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float, key: int = 0
+    ) -> None:
+        """Ask one offer once, with the key of this number (`Offer.keys`), without a retry of its own, and write what
+        comes into `heard`.
 
         Returns when the provider has properly ended its answer, with `heard.answer`, `heard.message` and
         `heard.finish_reason` set. Raises ProviderFailed; being cancelled closes the provider's connection at once.
@@ -190,6 +196,38 @@ class Listener(Protocol):
         ...
 
 
+class Standing(Protocol):
+    """How the providers stand, as far as this worker knows. None of it blocks, fails or goes out to the network."""
+
+    def picture(self) -> Picture: ...
+
+    def began(self, offer: Offer, key: int) -> tuple[str, ...]:
+        """It is asked now → the circuits that this call probes, to be given back with its end."""
+        ...
+
+    def ended(self, call: Call) -> None: ...
+
+    def left(self, probed: tuple[str, ...]) -> None:
+        """The call was cancelled: it says nothing about the provider."""
+        ...
+
+
+class Unwatched:
+    """A `Standing` that remembers nothing: to it every provider is healthy, always."""
+
+    def picture(self) -> Picture:
+        return NOTHING_KNOWN
+
+    def began(self, offer: Offer, key: int) -> tuple[str, ...]:
+        return ()
+
+    def ended(self, call: Call) -> None:
+        return
+
+    def left(self, probed: tuple[str, ...]) -> None:
+        return
+
+
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Now, UTC."""
@@ -208,6 +246,7 @@ class Ports:
     """Uniform in [0, 1)."""
     answers: Answers
     """Asked only for those who want it (`Complete.cache_ttl_s`)."""
+    standing: Standing = field(default_factory=Unwatched)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
-"""What each kind of provider failure does, as a table: to the request, and to the client who waits."""
+"""What each kind of provider failure does, as a table: to the request, to the provider's standing, and to the client who
+waits."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ FailureKind = Literal[
     "not_found",  # 404: the provider does not have this model
     "garbled",  # what came back is not in the provider's own format
     "cut",  # the answer broke off before the provider's proper end
+    "not_allowed",  # nobody was asked: the account's policy or tier leaves no offer
+    "cooling_down",  # nobody was asked: everyone who could answer rests
 ]
 
 ATTEMPTS_MAX: Final = 4
@@ -27,31 +30,41 @@ ATTEMPTS_MAX: Final = 4
 PAUSE_S_MAX: Final = 5.0
 """A provider that asks for a longer pause is not waited for; the client is told how long instead."""
 
+Other = Literal["none", "any", "larger", "named"]
+"""Who may be asked instead: nobody; any other offer; one with a larger window; one that the account's own chain names."""
+
+Blames = Literal["nobody", "offer", "key", "limit"]
+"""What the failure speaks against: the model at this provider; the key; or how much the key may ask now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """`again`: the same offer may be asked again after a pause. `next`: another offer may do better."""
+    """`again`: the same offer may be asked again after a pause."""
 
     again: bool
-    next: bool
+    other: Other
+    blames: Blames
     status: int
     type: str
     code: str
 
 
 CONSEQUENCES: Final[Mapping[FailureKind, Consequence]] = {
-    "connect": Consequence(True, True, 502, "server_error", "provider_unreachable"),
-    "timeout": Consequence(False, True, 504, "server_error", "provider_timeout"),
-    "rate_limited": Consequence(True, True, 429, "rate_limit_error", "provider_rate_limited"),
-    "overloaded": Consequence(True, True, 503, "server_error", "provider_overloaded"),
-    "server_error": Consequence(True, True, 502, "server_error", "provider_error"),
-    "bad_request": Consequence(False, False, 400, "invalid_request_error", "provider_refused"),
-    "context_overflow": Consequence(False, True, 400, "invalid_request_error", "context_length_exceeded"),
-    "content_policy": Consequence(False, False, 400, "invalid_request_error", "content_filter"),
-    "auth": Consequence(False, True, 502, "server_error", "provider_authentication"),
-    "not_found": Consequence(False, True, 502, "server_error", "provider_model_missing"),
-    "garbled": Consequence(True, True, 502, "server_error", "provider_garbled"),
-    "cut": Consequence(True, True, 502, "server_error", "provider_cut"),
+    "connect": Consequence(True, "any", "offer", 502, "server_error", "provider_unreachable"),
+    "timeout": Consequence(False, "any", "offer", 504, "server_error", "provider_timeout"),
+    "rate_limited": Consequence(True, "any", "limit", 429, "rate_limit_error", "provider_rate_limited"),
+    "overloaded": Consequence(True, "any", "offer", 503, "server_error", "provider_overloaded"),
+    "server_error": Consequence(True, "any", "offer", 502, "server_error", "provider_error"),
+    "bad_request": Consequence(False, "none", "nobody", 400, "invalid_request_error", "provider_refused"),
+    "context_overflow": Consequence(False, "larger", "nobody", 400, "invalid_request_error", "context_length_exceeded"),
+    # Whether a refused question may be shown to others is the account's to say, so only who its chain names is asked.
+    "content_policy": Consequence(False, "named", "nobody", 400, "invalid_request_error", "content_filter"),
+    "auth": Consequence(False, "any", "key", 502, "server_error", "provider_authentication"),
+    "not_found": Consequence(False, "any", "offer", 502, "server_error", "provider_model_missing"),
+    "garbled": Consequence(True, "any", "offer", 502, "server_error", "provider_garbled"),
+    "cut": Consequence(True, "any", "offer", 502, "server_error", "provider_cut"),
+    "not_allowed": Consequence(False, "none", "nobody", 403, "invalid_request_error", "model_not_allowed"),
+    "cooling_down": Consequence(False, "none", "nobody", 503, "server_error", "provider_cooling_down"),
 }
 
 
@@ -68,7 +81,8 @@ def after(
     kind: FailureKind,
     *,
     attempts: int,
-    offers_left: int,
+    others: int,
+    resting: bool,
     text_seen: bool,
     retry_after_s: float | None,
     seconds_left: float,
@@ -76,14 +90,16 @@ def after(
 ) -> Step:
     """Decide the next step. Nothing is asked again once the client may have seen text.
 
-    `attempts` counts the calls made so far, `chance` in [0, 1) is the jitter.
+    `attempts` counts the calls made so far, `others` the offers that this kind of failure lets be asked instead;
+    `resting`: the one that failed is known to be down, and one more call would not help it; `chance` in [0, 1) is the
+    jitter.
     """
     does = CONSEQUENCES[kind]
     if text_seen or attempts >= ATTEMPTS_MAX:
         return Step(None)
-    if does.next and offers_left:
+    if others and does.other != "none":
         return Step(0.0, advance=True)
-    if not does.again:
+    if not does.again or resting:
         return Step(None)
     pause_s = retry_after_s if retry_after_s is not None else 0.25 * 2 ** (attempts - 1) * (1 + chance)
     if pause_s > PAUSE_S_MAX or pause_s >= seconds_left:

@@ -1,68 +1,214 @@
-"""Which offer answers a completion, and which stands behind it."""
+"""Which offer answers a completion, and which stands behind it: the whole decision, in the order it is taken.
+
+One rule: pure. What is known, what time it is and what chance says are arguments, and every offer that is not asked is
+told why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from events.completions import Optimize
+from events.completions import Optimize, PassedOver, Policy, Tier, Wire
+from handlers.rules import ranking
 from handlers.rules.catalogue import Catalogue, Offer
+from handlers.rules.circuit import Circuit
+from handlers.rules.failure import PAUSE_S_MAX, FailureKind
+from handlers.rules.needs import NONE, Needs, unmet
+from handlers.rules.standing import NOTHING_KNOWN, Picture
 
-CANDIDATES_MAX = 4
+CANDIDATES_MAX: Final = 4
 """A client waits through at most this many providers; more would outlast its patience."""
 
-_SLOWEST_MS = 1e9
-"""An offer nobody has measured yet ranks behind every measured one."""
+OF_EACH_NAME_MAX: Final = 2
+"""Where the account has a chain of models, so that its later names are reached."""
+
+PASSED_OVER_MAX: Final = 16
+"""Told in the event; `auto` may pass over a hundred."""
+
+QUICK: Final = frozenset({"connect", "overloaded", "server_error", "garbled", "cut", "not_found"})
+"""Kinds of failure that cost a client no patience."""
+
+TIERS: Final[Sequence[Tier]] = ("free", "pro", "team", "enterprise")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of the router for one request."""
+
+    model: str
+    """As the client named it."""
+    wire: Wire = "openai"
+    tier: Tier = "free"
+    optimize: Optimize | None = None
+    policy: Policy | None = None
+    needs: Needs = NONE
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        return (self.policy and self.policy.chain) or (self.model,)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What has been asked for this request already, and may not be asked again."""
+
+    offers: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    """`provider#key`."""
+    keys_of_offers: frozenset[tuple[str, int]] = frozenset()
+    larger_than: int | None = None
+    """Only windows of more tokens than this."""
+    behind: int = -1
+    """Only names of the chain behind this place."""
+
+
+UNTRIED: Final = Tried()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One offer, to be asked with one of its provider's keys."""
+
+    offer: Offer
+    key: int = 0
+    name: str = ""
+    """The name of the chain that it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The offers to try, best first, and why in that order."""
+    """Whom to ask, best first, and why in that order."""
 
-    candidates: Sequence[Offer]
+    candidates: Sequence[Target]
     reason: str
+    passed_over: Sequence[PassedOver] = ()
+    nobody: FailureKind | None = None
+    """Why there are no candidates."""
+    free_in_s: float | None = None
+    """When the first of those that rest may be asked again; only where there are no candidates."""
+    worth_waiting: bool = False
+    """The wait is short, and its end was told by the provider."""
+
+
+@dataclass(slots=True)
+class _Sieve:
+    """What falls through, with the reason."""
+
+    passed_over: list[PassedOver] = field(default_factory=list)
+    resting: list[tuple[Target, Circuit]] = field(default_factory=list)
+
+    def drop(self, offer: Offer, why: str) -> None:
+        if len(self.passed_over) < PASSED_OVER_MAX:
+            self.passed_over.append(PassedOver(offer=offer.id, why=why))
 
 
 def route(
     catalogue: Catalogue,
-    model: str,
+    wanted: Wanted,
+    picture: Picture = NOTHING_KNOWN,
     *,
-    optimize: Optimize | None = None,
-    ttft_ms: Mapping[str, float] | None = None,
+    tried: Tried = UNTRIED,
     chance: float = 0.0,
 ) -> Plan:
-    """Rank the offers that a model name stands for.
+    """The offers to ask, best first.
 
-    `ttft_ms` maps an offer's id to its measured time to first token; `chance` in [0, 1) spreads equal offers by weight.
-    An empty plan means that nobody offers the model.
+    1. What the client named stands for offers; an account's chain is a row of such names.
+    2. What may not be asked, for its kind, the tier or the account's policy, is out for good.
+    3. What cannot serve the question is out, unless that leaves nobody: we may know too little of the models.
+    4. What rests is out. When that leaves nobody, the best of those that fail quickly is asked all the same.
+    5. The rest is ranked by price, speed or quality, or spread by weight.
     """
-    offers = catalogue.find(model)
-    if len(offers) <= 1:
-        return Plan(offers, f"only {offers[0].provider} offers {model}" if offers else f"nobody offers {model}")
-    wish = optimize or ("cost" if model == "auto" else None)
-    if wish == "cost":
-        ranked, reason = sorted(offers, key=_price), "lowest price"
-    elif wish == "quality":
-        ranked, reason = sorted(offers, key=lambda offer: (-offer.quality, _price(offer))), "highest quality"
-    elif wish == "speed":
-        known = ttft_ms or {}
-        ranked = sorted(offers, key=lambda offer: (known.get(offer.id, _SLOWEST_MS), _price(offer)))
-        reason = "shortest time to first token measured here"
-    else:
-        ranked, reason = _spread(offers, chance), "spread by weight"
-    return Plan(tuple(ranked[:CANDIDATES_MAX]), reason)
+    sieve, candidates, reasons, known = _Sieve(), list[Target](), list[str](), False
+    of_each = CANDIDATES_MAX if len(wanted.chain) == 1 else OF_EACH_NAME_MAX
+    for place, name in enumerate(wanted.chain):
+        found = [offer for offer in catalogue.find(name) if offer.id not in tried.offers]
+        known = known or bool(found)
+        allowed = [offer for offer in found if not _forbidden(offer, wanted, tried, place, sieve)]
+        able = _able(allowed, wanted.needs, sieve)
+        ranked, reason = ranking.rank(able, wanted.optimize, name, wanted.needs, picture.speeds, chance)
+        awake = [target for offer in ranked if (target := _awake(offer, name, picture, tried, sieve, chance))]
+        seen = {target.offer.id for target in candidates}
+        candidates += [target for target in awake if target.offer.id not in seen][:of_each]
+        reasons += [reason] if awake else []
+    if not candidates and tried == UNTRIED and (all_the_same := _least_bad(sieve)):
+        return Plan(all_the_same, "everyone rests; this one fails quickly at worst", sieve.passed_over)
+    reason = reasons[0] if reasons else f"nobody offers {wanted.model}" if not known else "nobody may be asked"
+    if len(wanted.chain) > 1:
+        reason = f"{reason}; then the account's chain {' → '.join(wanted.chain)}"
+    return _plan(candidates[:CANDIDATES_MAX], reason, sieve, known, picture)
 
 
-def _price(offer: Offer) -> tuple[int, str]:
-    """A thousand tokens in, a quarter of that out: the shape of an ordinary question; the id breaks a tie."""
-    return (4 * offer.price.input + offer.price.output if offer.price else 0), offer.id
+def _forbidden(offer: Offer, wanted: Wanted, tried: Tried, place: int, sieve: _Sieve) -> bool:
+    """Whether it may not be asked, whatever it can."""
+    policy, why = wanted.policy, None
+    if (wanted.wire == "embeddings") != (offer.kind == "embedding"):
+        why = f"{offer.kind} only"
+    elif TIERS.index(wanted.tier) < TIERS.index(offer.tier):
+        why = f"from tier {offer.tier} on"
+    elif policy is not None and policy.only and offer.provider not in policy.only:
+        why = "not among the account's providers"
+    elif policy is not None and offer.provider in policy.never:
+        why = "a provider the account never asks"
+    elif tried.larger_than is not None and (offer.context_window or 0) <= tried.larger_than:
+        why = "its window is no larger"
+    elif place <= tried.behind:
+        why = "the question was refused, and the account's chain names no other for it"
+    if why is not None:
+        sieve.drop(offer, why)
+    return why is not None
 
 
-def _spread(offers: Sequence[Offer], chance: float) -> list[Offer]:
-    """The offer whose share of the weights holds `chance` comes first; the others follow as they stand."""
-    mark = chance * sum(offer.weight for offer in offers)
-    for at, offer in enumerate(offers):
-        mark -= offer.weight
-        if mark < 0:
-            return [offer, *offers[:at], *offers[at + 1 :]]
-    return list(offers)
+def _able(allowed: Sequence[Offer], needs: Needs, sieve: _Sieve) -> Sequence[Offer]:
+    if len(allowed) < 2:
+        return allowed  # the provider is the judge
+    judged = [(offer, unmet(needs, offer)) for offer in allowed]
+    able = [offer for offer, why in judged if why is None]
+    if not able:
+        return allowed
+    for offer, why in judged:
+        if why is not None:
+            sieve.drop(offer, why)
+    return able
+
+
+def _awake(offer: Offer, name: str, picture: Picture, tried: Tried, sieve: _Sieve, chance: float) -> Target | None:
+    """The offer with one of its keys, drawn by weight among those that may be asked."""
+    keys = [
+        key
+        for key in range(len(offer.keys))
+        if (offer.id, key) not in tried.keys_of_offers and f"{offer.provider}#{key}" not in tried.keys
+    ]
+    rests = {key: rest for key in keys if (rest := picture.resting(offer, key))}
+    free = [key for key in keys if key not in rests]
+    if free:
+        drawn = ranking.drawn([offer.keys[key] for key in free], chance * len(TIERS) * 997 % 1.0)
+        return Target(offer, free[drawn], name)
+    if rests:
+        key, (_, circuit) = min(rests.items(), key=lambda rest: rest[1][1].until)
+        sieve.resting.append((Target(offer, key, name), circuit))
+        sieve.drop(offer, f"cooling down after {circuit.why}, {max(0.0, circuit.until - picture.now):.1f} s left")
+    return None
+
+
+def _least_bad(sieve: _Sieve) -> Sequence[Target]:
+    """Of those that rest, the best ranked that fails quickly: it is asked once, for there is nobody else. What hangs, has
+    said when it may be asked, or has refused our key is not."""
+    for target, circuit in sieve.resting:
+        if circuit.probes and circuit.why in QUICK:
+            return (target,)
+    return ()
+
+
+def _plan(candidates: Sequence[Target], reason: str, sieve: _Sieve, known: bool, picture: Picture) -> Plan:
+    if candidates:
+        return Plan(tuple(candidates), reason, tuple(sieve.passed_over))
+    if not sieve.resting:
+        return Plan((), reason, tuple(sieve.passed_over), "not_allowed" if known else "not_found")
+    first = min((circuit for _, circuit in sieve.resting), key=lambda circuit: circuit.until)
+    limited = all(circuit.why == "rate_limited" for _, circuit in sieve.resting)
+    free_in_s = max(0.5, first.until - picture.now)
+    worth_waiting = not first.probes and first.openings == 1 and free_in_s <= PAUSE_S_MAX
+    nobody: FailureKind = "rate_limited" if limited else "cooling_down"
+    return Plan((), "everyone rests", tuple(sieve.passed_over), nobody, free_in_s, worth_waiting)

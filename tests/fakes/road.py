@@ -99,8 +99,10 @@ class ScriptedProviders:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a call hangs."""
 
-    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
-        self.asked.append(offer.id)
+    async def ask(
+        self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float, key: int = 0
+    ) -> None:
+        self.asked.append(offer.id if key == 0 else f"{offer.id}#{key}")
         self.questions.append(question)
         self.deadlines_s.append(deadline_s)
         script = self.scripts.pop(0) if self.scripts else self.always
