@@ -25,7 +25,7 @@ class Rates:
     image_input: int | None = None
     audio_output: int | None = None
     reasoning: int | None = None
-    """Of reasoning tokens that are counted apart from the output."""
+    """Of reasoning tokens that are counted apart from the output; None: they are not charged by themselves."""
     citation: int = 0
 
 

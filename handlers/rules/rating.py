@@ -70,7 +70,7 @@ def _of_tokens(usage: Usage, more: Metered, rates: Rates) -> int:
         + more.image_input_tokens * _or(rates.image_input, rates.input)
         + max(0, usage.output - more.audio_output_tokens) * rates.output
         + more.audio_output_tokens * _or(rates.audio_output, rates.output)
-        + more.reasoning_tokens * _or(rates.reasoning, rates.output)
+        + more.reasoning_tokens * (rates.reasoning or 0)
         + more.citation_tokens * rates.citation
     )
 
