@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.log import Log
+from app.log import Log, LogGone
 from app.log.keys import events
 from app.readers import extent
 from projections import archive
@@ -39,6 +39,15 @@ class WentBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """What was found of the partitions that could be looked at."""
+
+    back: tuple[WentBack, ...]
+    away: tuple[int, ...]
+    """Partitions whose server could not be reached: nothing is known of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reseeded:
     """Where a partition's log goes on."""
 
@@ -50,22 +59,29 @@ class Reseeded:
     """Entries on the log that nobody had archived; they are read as usual."""
 
 
-async def went_back(stream: Log, connection: AsyncConnection) -> list[WentBack]:
-    """The partitions whose log is not the one that has been read. Raises LogGone."""
-    found = []
+async def compare(stream: Log, connection: AsyncConnection) -> Compared:
+    """Hold the log against what has been read from it. Raises LogGone when no partition can be reached."""
+    found, away = [], []
     for partition in range(stream.partitions):
         reader, stands = await _furthest(connection, partition)
         archived, _ = await _archived(connection, partition)
-        now = await extent(stream, partition)
+        try:
+            now = await extent(stream, partition)
+        except LogGone:
+            away.append(partition)
+            if len(away) == stream.partitions:
+                raise
+            continue
         if order(stands) > order(now.last_id) or archived > now.added:
             found.append(WentBack(partition, reader, stands, now.last_id, archived, now.added))
-    return found
+    return Compared(tuple(found), tuple(away))
 
 
 async def reseed(stream: Log, connection: AsyncConnection) -> list[Reseeded]:
-    """Make the log go on behind all that has been read, whatever it has lost. Changes nothing where all is well."""
+    """Make the log go on behind all that has been read, whatever it has lost. Changes nothing where all is well, nor
+    where a partition cannot be reached."""
     done = []
-    for fault in await went_back(stream, connection):
+    for fault in (await compare(stream, connection)).back:
         archived, archive_ends = await _archived(connection, fault.partition)
         kept = 0
         after = archive_ends

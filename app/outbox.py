@@ -16,6 +16,7 @@ import structlog
 from app.database import CONNECT_S_MAX, Connection
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
+from app.postgres import NOTICED
 from events.catalog import Unreadable, read
 from events.message import Envelope
 
@@ -57,7 +58,7 @@ async def publish_always(database_url: str, to: Log) -> None:
 async def _publish_while_connected(database_url: str, to: Log) -> None:
     more = asyncio.Event()
     connection = await asyncpg.connect(
-        database_url, timeout=CONNECT_S_MAX, server_settings={"application_name": "helix outbox"}
+        database_url, timeout=CONNECT_S_MAX, server_settings={"application_name": "helix outbox", **NOTICED}
     )
     try:
         await connection.add_listener(CHANNEL, lambda *_: more.set())
@@ -81,7 +82,9 @@ async def _wake(more: asyncio.Event) -> bool:
 
 
 async def publish(connection: Connection, to: Log) -> int:
-    """Publish the oldest facts that nobody else is publishing → how many were taken. Raises LogGone."""
+    """Publish the oldest facts that nobody else is publishing → how many were taken.
+
+    Raises LogGone when a fact's server is away, after the others have been published."""
     async with connection.transaction():
         rows = await connection.fetch(
             "SELECT id, envelope FROM outbox ORDER BY created_at, id LIMIT $1 FOR UPDATE SKIP LOCKED", BATCH
@@ -98,8 +101,13 @@ async def publish(connection: Connection, to: Log) -> int:
                     str(reason),
                     row["envelope"],
                 )
-        await asyncio.gather(*(to.publish(fact) for fact in facts))
-        await connection.execute("DELETE FROM outbox WHERE id = ANY($1::uuid[])", [row["id"] for row in rows])
-    if facts:
-        log.info("outbox_published", facts=len(facts))
+        said = await asyncio.gather(*(to.publish(fact) for fact in facts), return_exceptions=True)
+        # Of a cluster one node may be away: its facts wait, and the others' are not said again every second.
+        waiting = {UUID(fact.id): one for fact, one in zip(facts, said, strict=True) if isinstance(one, BaseException)}
+        published = [row["id"] for row in rows if row["id"] not in waiting]
+        await connection.execute("DELETE FROM outbox WHERE id = ANY($1::uuid[])", published)
+    if len(facts) > len(waiting):
+        log.info("outbox_published", facts=len(facts) - len(waiting))
+    for outage in waiting.values():
+        raise outage
     return len(rows)

@@ -21,8 +21,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import outbox, partitions, ready, telemetry, trimmer
-from app.continuity import went_back
-from app.log import Log
+from app.continuity import compare
+from app.log import Log, LogGone
 from app.log.connection import LogRefused
 from app.postgres import engine
 from app.readers import Extent, LogSource, Watch, extent, rest_the_collector
@@ -44,8 +44,16 @@ STUCK_S: Final = 120.0
 answer, will not by itself."""
 
 
+PROJECTOR: Final = "helix projector"
+"""What Postgres shows for a projector's connections, its name behind it: so `doctor` knows who holds what."""
+
+
 class Stuck(Exception):
     """A runner does not come round; a new process may."""
+
+
+class Elsewhere(Exception):
+    """A partition lies on another server than at the start: a new process reads it there."""
 
 
 class LogWentBack(Exception):
@@ -53,18 +61,19 @@ class LogWentBack(Exception):
 
 
 async def serve(chosen: Settings) -> None:
-    """Run everything until cancelled. Raises Stuck, LogWentBack, and whatever nobody foresaw."""
+    """Run everything until cancelled. Raises Stuck, LogWentBack, Elsewhere, and whatever nobody foresaw."""
     async with AsyncExitStack() as stack:
         stream = await Log(chosen.log, name="projector", partitions=chosen.helix_partitions).open()
         stack.push_async_callback(stream.close)
-        database = await stack.enter_async_context(engine(chosen.database))
+        database = await stack.enter_async_context(engine(chosen.database, f"{PROJECTOR} {chosen.helix_process_name}"))
         compared = await _stand_by_for_the_right_log(stream, database)
         watch = Watch()
         runners = []
         for partition in range(chosen.helix_partitions):
             for pace, group in groupby(sorted(PROJECTIONS, key=lambda one: one.pace.linger_s), lambda one: one.pace):
                 purpose = f"{partition}-{pace.linger_s:g}s"
-                source = LogSource(stream, await stack.enter_async_context(stream.blocking(purpose, partition)))
+                waiting = await stack.enter_async_context(stream.blocking(purpose, partition, patiently=True))
+                source = LogSource(stream, waiting)
                 runners.append(Runner(database, source, tuple(group), partition, watch, outages=OUTAGES))
         async with asyncio.TaskGroup() as tasks:
             for runner in runners:
@@ -94,16 +103,18 @@ async def _refuse_another_log(stream: Log, database: AsyncEngine) -> bool:
     """Whether log and Postgres could be asked. Raises LogWentBack when a partition's log is not the one that was read."""
     try:
         async with database.connect() as connection:
-            faults = await went_back(stream, connection)
+            found = await compare(stream, connection)
     except (DBAPIError, *OUTAGES) as outage:
         log.warning("log_not_compared", error=type(outage).__name__)
         return False
-    for fault in faults:
+    for fault in found.back:
         telemetry.ALARMS.labels("log_went_back").inc()
         log.error("log_went_back", **asdict(fault))
-    if faults:
-        raise LogWentBack(f"{len(faults)} of {stream.partitions} partitions")
-    return True
+    if found.back:
+        raise LogWentBack(f"{len(found.back)} of {stream.partitions} partitions")
+    if found.away:
+        log.warning("log_not_compared", partitions=found.away)
+    return not found.away
 
 
 async def _look_after(
@@ -113,20 +124,35 @@ async def _look_after(
     while True:
         await asyncio.sleep(MEASURE_S)
         try:
-            now = {partition: await extent(stream, partition) for partition in range(stream.partitions)}
-            fewer = [partition for partition in before if now[partition].added < before[partition].added]
+            now = await _extents(stream)
+            fewer = [partition for partition in now if now[partition].added < before.get(partition, Extent()).added]
             if fewer or not compared or any(watch.ahead_of(partition, one) for partition, one in now.items()):
                 compared = await _refuse_another_log(stream, database)
-            before = now
+            before |= now
             for partition, one in now.items():
                 watch.measure(partition, one)
-            late = [one for one in runners if asyncio.get_running_loop().time() - one.stepped_at > STUCK_S]
+            if stream.nodes.moved.is_set():
+                raise Elsewhere
+            late_before = asyncio.get_running_loop().time() - STUCK_S
+            late = [one for one in runners if one.partition in now and one.stepped_at < late_before]
             if late:
                 async with database.connect() as connection:
                     await connection.execute(text("SELECT 1"))
                 raise Stuck(f"{len(late)} of {len(runners)} runners have not come round for {STUCK_S:.0f} s")
         except (DBAPIError, *OUTAGES) as outage:
             log.warning("lag_not_measured", error=type(outage).__name__)
+
+
+async def _extents(stream: Log) -> dict[int, Extent]:
+    """Of the partitions whose server can be reached. Raises LogGone when none can."""
+    found = {}
+    for partition in range(stream.partitions):
+        try:
+            found[partition] = await extent(stream, partition)
+        except LogGone:
+            if partition == stream.partitions - 1 and not found:
+                raise
+    return found
 
 
 async def _until_told(chosen: Settings) -> None:
@@ -141,7 +167,8 @@ async def _until_told(chosen: Settings) -> None:
 
 
 def run() -> None:
-    """The projector process, until SIGTERM. Exits with 1 when it is stuck or the log went back."""
+    """The projector process, until SIGTERM, or until a partition lies elsewhere. Exits with 1 when it is stuck or the log
+    went back."""
     chosen = settings()
     telemetry.configure(chosen, "projector")
     asyncio.run(preflight(chosen))
@@ -149,11 +176,14 @@ def run() -> None:
     try:
         uvloop.run(_until_told(chosen))
     except ExceptionGroup as faults:
-        expected = faults.subgroup((Stuck, LogWentBack))
+        expected = faults.subgroup((Stuck, LogWentBack, Elsewhere))
         if expected is None:
             raise
-        stuck = isinstance(expected.exceptions[0], Stuck)
-        _end("projector_stuck" if stuck else "log_not_the_one_that_was_read", expected.exceptions[0])
+        why = expected.exceptions[0]
+        if isinstance(why, Elsewhere):
+            log.info("projector_leaves", reason="the log's partitions lie elsewhere")
+            return
+        _end("projector_stuck" if isinstance(why, Stuck) else "log_not_the_one_that_was_read", why)
 
 
 def _end(fact: str, why: Exception) -> NoReturn:

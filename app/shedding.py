@@ -1,6 +1,7 @@
 """Refuses new work before the log is full, so that what is under way can still be ended and written down.
 
-One rule: it costs the road nothing. A task looks once a second; the door reads one boolean.
+One rule: it costs the road nothing. A task looks once a second; the door looks into a set that is nearly always empty.
+Of a cluster, the accounts of the node that is full are refused, and no others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import structlog
 from app import telemetry
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
-from app.log.memory import share_used
+from app.log.memory import shares_used
 
 log = structlog.get_logger()
 
@@ -31,12 +32,17 @@ RETRY_AFTER_S: Final = 10.0
 
 
 class Shedding:
-    """`full` is whether new work has to be refused just now."""
+    """Whose new work has to be refused just now."""
 
     def __init__(self, of: Log) -> None:
         self._log = of
         self._looking: asyncio.Task[None] | None = None
-        self.full = False
+        self._full: frozenset[str] = frozenset()
+        """Addresses of the servers that are nearly full."""
+
+    def full_for(self, account: str) -> bool:
+        """Whether the server that holds an account's partition is nearly full."""
+        return bool(self._full) and self._log.nodes.url_of(self._log.partition_of(account)) in self._full
 
     async def start(self) -> None:
         """Look once, then once a second until `stop`."""
@@ -56,13 +62,14 @@ class Shedding:
 
     async def _look(self) -> None:
         try:
-            share = await share_used(self._log)
+            shares = await shares_used(self._log)
         except (LogGone, LogRefused):
             return  # nothing can be accepted just now anyway; what was known last holds
-        full = share > (TAKE_BELOW if self.full else SHED_ABOVE)
-        if full and not self.full:
+        full = {url for url, share in shares.items() if share > (TAKE_BELOW if url in self._full else SHED_ABOVE)}
+        for url in full - self._full:
             telemetry.ALARMS.labels("log_full").inc()
-            log.error("log_full", share=round(share, 3), refused_above=SHED_ABOVE)
-        elif self.full and not full:
-            log.info("log_has_room", share=round(share, 3))
-        self.full = full
+            partitions = self._log.nodes.groups().get(url, [])
+            log.error("log_full", share=round(shares[url], 3), refused_above=SHED_ABOVE, partitions=partitions)
+        for url in self._full & shares.keys() - full:
+            log.info("log_has_room", share=round(shares[url], 3))
+        self._full = frozenset(full | (self._full - shares.keys()))

@@ -19,10 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app import telemetry
-from app.log import Log
+from app.log import Log, LogGone
 from app.log.connection import LogRefused
 from app.log.log import LIVE_S
-from app.log.memory import share_used
+from app.log.memory import UNKNOWN, shares_used
 from app.log.trim import GroupMissing, LogBehind, trim
 from projections import PROJECTIONS, archive
 from projections.projection import BEGINNING, order
@@ -51,6 +51,8 @@ class Cut:
     upto: str
     entries: int
     refused: str | None = None
+    away: bool = False
+    """Its server could not be reached; the others' partitions are trimmed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +74,25 @@ async def keep_short(stream: Log, database: AsyncEngine) -> None:
 
 async def trim_all(stream: Log, database: AsyncEngine, groups: Sequence[str] = ACTING_GROUPS) -> list[Cut]:
     """Trim every partition once → what was done; nothing while another process trims or a backup is made."""
-    share = await share_used(stream)
-    telemetry.LOG_MEMORY.set(share)
+    shares = await shares_used(stream)
+    telemetry.LOG_MEMORY.set(max(shares.values(), default=UNKNOWN))
     async with database.connect() as connection:
         if not await _take_turn(connection):
             return []
         found = [await _read_by_all(connection, partition) for partition in range(stream.partitions)]
         await _flush(connection)
-        cuts = [await _trim(stream, partition, upto, share, groups) for partition, upto in enumerate(found)]
+        cuts = [
+            await _trim_if_there(stream, partition, upto, shares.get(stream.nodes.url_of(partition), UNKNOWN), groups)
+            for partition, upto in enumerate(found)
+        ]
     for cut in cuts:
         if cut.refused:
             telemetry.ALARMS.labels("trim_refused").inc()
             log.error("trim_refused", partition=cut.partition, reason=cut.refused)
         elif cut.entries:
             log.info("log_trimmed", partition=cut.partition, entries=cut.entries, upto=cut.upto)
+    if away := [cut.partition for cut in cuts if cut.away]:
+        log.warning("partitions_not_trimmed", partitions=away, reason="their server is away")
     return cuts
 
 
@@ -97,6 +104,13 @@ async def hold_off(connection: AsyncConnection) -> None:
 async def _take_turn(connection: AsyncConnection) -> bool:
     found = await connection.execute(text("SELECT pg_try_advisory_lock(:turn)"), {"turn": _TURN})
     return bool(found.scalar_one())
+
+
+async def _trim_if_there(stream: Log, partition: int, upto: str | Unsure, share: float, groups: Sequence[str]) -> Cut:
+    try:
+        return await _trim(stream, partition, upto, share, groups)
+    except LogGone:
+        return Cut(partition, BEGINNING, 0, away=True)
 
 
 async def _trim(stream: Log, partition: int, upto: str | Unsure, share: float, groups: Sequence[str]) -> Cut:
@@ -144,6 +158,6 @@ async def _old_enough(stream: Log, partition: int) -> str:
     """The newest entry that lies an hour behind both the newest one and the server's clock: whichever way that clock has
     jumped, no more goes than the readers' positions allow."""
     newest_ms = order(await stream.last_event_id(partition))[0]
-    seconds, _ = await stream.command("TIME")
+    seconds, _ = await stream.nodes.at(partition)("TIME")
     oldest_kept_ms = min(newest_ms, int(seconds) * 1000) - LIVE_S * 1000
     return f"{max(oldest_kept_ms, 0)}-0"

@@ -60,7 +60,7 @@ class Runner:
         self._database = database
         self._source = source
         self._projections = projections
-        self._partition = partition
+        self.partition = partition
         self._watch = watch
         self._outages: tuple[type[Exception], ...] = (DBAPIError, checkpoints.Moved, *outages)
         self._pace = projections[0].pace
@@ -86,7 +86,7 @@ class Runner:
                 if running and running.cancelling():
                     # The driver, interrupted in the middle of a word, may call a cancellation an outage.
                     raise asyncio.CancelledError from outage
-                self._watch.interrupted(self._partition, outage, self._again_s)
+                self._watch.interrupted(self.partition, outage, self._again_s)
                 await asyncio.sleep(self._again_s)
                 self._again_s = min(self._again_s * 2, _AGAIN_S_MAX)
 
@@ -105,12 +105,12 @@ class Runner:
             return
         reached = entries[-1][0] if entries else until
         assert reached is not None
-        batch = [Seen(self._partition, entry_id, raw) for entry_id, raw in entries]
+        batch = [Seen(self.partition, entry_id, raw) for entry_id, raw in entries]
         await self._commit(connection, behind, batch, after, reached)
         for projection in behind:
             self._stands[projection.name] = reached
         self._again_s = _AGAIN_S_MIN
-        self._watch.applied([projection.name for projection in behind], self._partition, len(batch), reached)
+        self._watch.applied([projection.name for projection in behind], self.partition, len(batch), reached)
 
     async def _take_over(self, connection: AsyncConnection) -> None:
         now = asyncio.get_running_loop().time()
@@ -122,25 +122,23 @@ class Runner:
                 await connection.execute(text("SET SESSION synchronous_commit = off"))
             for projection in self._projections:
                 name = projection.name
-                if name not in self._stands and await checkpoints.hold(connection, name, self._partition):
-                    self._stands[name] = await checkpoints.load(connection, name, self._partition)
-                    self._watch.took_over(name, self._partition, self._stands[name])
-                    trimmed_to = await self._source.trimmed_to(self._partition)
+                if name not in self._stands and await checkpoints.hold(connection, name, self.partition):
+                    self._stands[name] = await checkpoints.load(connection, name, self.partition)
+                    self._watch.took_over(name, self.partition, self._stands[name])
+                    trimmed_to = await self._source.trimmed_to(self.partition)
                     if order(trimmed_to) > order(self._stands[name]):
-                        self._watch.gap(name, self._partition, self._stands[name], trimmed_to)
+                        self._watch.gap(name, self.partition, self._stands[name], trimmed_to)
 
     async def _read(self, after: str, until: str | None) -> list[tuple[str, bytes]]:
         """Entries behind `after` and not behind `until`; with a first one there, others are waited for a moment."""
         most = self._pace.entries_max
         if until is not None:
-            entries = await self._source.read(self._partition, after, count=most, block_ms=None)
+            entries = await self._source.read(self.partition, after, count=most, block_ms=None)
             return [entry for entry in entries if order(entry[0]) <= order(until)]
-        entries = await self._source.read(self._partition, after, count=most, block_ms=_BLOCK_MS)
+        entries = await self._source.read(self.partition, after, count=most, block_ms=_BLOCK_MS)
         if 0 < len(entries) < most:
             await asyncio.sleep(self._pace.linger_s)
-            entries += await self._source.read(
-                self._partition, entries[-1][0], count=most - len(entries), block_ms=None
-            )
+            entries += await self._source.read(self.partition, entries[-1][0], count=most - len(entries), block_ms=None)
         return entries
 
     async def _commit(
@@ -164,7 +162,7 @@ class Runner:
     ) -> None:
         async with connection.begin():
             # First of all: it is what a rebuild waits at, and it must not meet us in the tables.
-            await checkpoints.advance(connection, projections, self._partition, before, after)
+            await checkpoints.advance(connection, projections, self.partition, before, after)
             if batch:
                 for projection in projections:
                     await apply(connection, projection, batch, self._watch.passed_by)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from app.cli.over_log import over_log, refuse
 from app.settings import settings
 
 if TYPE_CHECKING:
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
 Place = Annotated[Path, typer.Argument(help="The directory of the backup.")]
-Value = TypeVar("Value")
 
 ENCRYPTION_KEY: Final = "API_KEY_ENCRYPTION_KEY"
 
 
 def backup(directory: Place, as_json: AsJson = False) -> None:
     """Write a backup into an empty directory while everything runs. The keys of API_KEY_ENCRYPTION_KEY are not in it."""
-    from app.backup.save import save
+    from app.backup.files import NoBackup
+    from app.backup.save import ToolFailed, save
+    from app.embedded.binaries import BinaryMissing
 
-    saved = _carry_out(lambda log: save(settings().database, log, directory))
+    saved = over_log(lambda log: save(settings().database, log, directory), NoBackup, BinaryMissing, ToolFailed)
     if as_json:
         facts = {"directory": str(directory), "manifest": saved.manifest.model_dump(mode="json")}
         counts = {"events": saved.events, "commands": saved.commands, "parked": saved.parked}
@@ -56,8 +57,11 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put a backup back onto an empty database and an empty log, which are then ready to be started."""
-    from app.backup.load import load
-    from app.key_ring import KeyRing
+    from app.backup.files import NoBackup
+    from app.backup.load import NotEmpty, WrongKey, load
+    from app.backup.save import ToolFailed
+    from app.embedded.binaries import BinaryMissing
+    from app.key_ring import KeyRing, RingRefused
 
     with _servers(data):
 
@@ -65,7 +69,7 @@ def restore(
             ring = KeyRing.parse(settings().api_key_encryption_key.get_secret_value())
             return await load(settings().database, log, ring, directory, keys)
 
-        restored = _carry_out(work)
+        restored = over_log(work, NoBackup, NotEmpty, WrongKey, RingRefused, BinaryMissing, ToolFailed)
     counts = {name: value for name, value in asdict(restored).items() if name != "manifest"}
     if as_json:
         typer.echo(json.dumps({"restored": True, "manifest": restored.manifest.model_dump(mode="json")} | counts))
@@ -84,19 +88,23 @@ def reseed(
 ) -> None:
     """After the log was lost for good: let it go on behind all that has been read from it. Shows what it would do;
     does it with --lost."""
+    from app.continuity import compare
     from app.continuity import reseed as go_on
-    from app.continuity import went_back
     from app.postgres import engine
 
-    async def look(log: Log) -> list[dict[str, object]]:
+    async def look(log: Log) -> tuple[list[dict[str, object]], tuple[int, ...]]:
         async with engine(settings().database) as database, database.connect() as connection:
-            return [asdict(one) for one in (await (go_on if lost else went_back)(log, connection))]
+            compared = await compare(log, connection)
+            done = await go_on(log, connection) if lost else compared.back
+            return [asdict(one) for one in done], compared.away
 
-    found = _carry_out(look)
+    found, away = over_log(look)
     if as_json:
-        typer.echo(json.dumps({"reseeded": lost, "partitions": found}))
+        typer.echo(json.dumps({"reseeded": lost, "partitions": found, "away": away}))
         return
-    if not found:
+    if away:
+        typer.echo(f"partitions {', '.join(map(str, away))} were not looked at: their log server cannot be reached")
+    elif not found:
         typer.echo("the log is the one that was read: nothing to do")
     for one in found:
         typer.echo("  ".join(f"{name} {value}" for name, value in one.items()))
@@ -119,7 +127,7 @@ def _servers(data: Path | None) -> Iterator[None]:
     directory = Directory(data or default_directory())
     secret = directory.secret_file(ENCRYPTION_KEY.lower())
     if ENCRYPTION_KEY not in os.environ and not secret.exists():
-        _refuse(f"{ENCRYPTION_KEY} is needed: the one of the machine that was saved")
+        refuse(f"{ENCRYPTION_KEY} is needed: the one of the machine that was saved")
     try:
         directory.take()
         log, postgres = Valkey(directory.path / "log", "log"), Postgres(directory.path / "postgres")
@@ -137,41 +145,6 @@ def _servers(data: Path | None) -> Iterator[None]:
             for server in started:
                 server.stop()
     except (InUse, ServerFailed) as refused:
-        _refuse(str(refused))
+        refuse(str(refused))
     finally:
         directory.release()
-
-
-def _carry_out(work: Callable[[Log], Awaitable[Value]]) -> Value:
-    """Do it over an open log; whatever can be foreseen to fail is one line."""
-    from asyncpg import PostgresError
-    from sqlalchemy.exc import DBAPIError
-
-    from app.backup.files import NoBackup
-    from app.backup.load import NotEmpty, WrongKey
-    from app.backup.save import ToolFailed
-    from app.embedded.binaries import BinaryMissing
-    from app.key_ring import RingRefused
-    from app.log import Log
-    from app.log.connection import LogRefused
-
-    chosen = settings()
-
-    async def run() -> Value:
-        over = await Log(chosen.log, name="helix-backup", partitions=chosen.helix_partitions).open()
-        try:
-            return await work(over)
-        finally:
-            await over.close()
-
-    try:
-        return asyncio.run(run())
-    except (NoBackup, NotEmpty, WrongKey, RingRefused, BinaryMissing) as refused:
-        _refuse(str(refused))
-    except (ToolFailed, LogRefused, PostgresError, DBAPIError, OSError) as failed:
-        _refuse(f"{type(failed).__name__}: {str(failed).splitlines()[0][:300]}", code=1)
-
-
-def _refuse(message: str, *, code: int = 2) -> NoReturn:
-    typer.echo(f"helix: {message}", err=True)
-    raise typer.Exit(code)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from app.cli.over_log import Away, over_log, refuse
 from app.settings import settings
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from events.message import Envelope
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
-Value = TypeVar("Value")
 
 parked = typer.Typer(no_args_is_help=True, help="Dead letters: what could never succeed, with the reason.")
 
@@ -55,7 +55,7 @@ def log(
             await asyncio.gather(*(_tail(over, partition, after, wanted, as_json) for partition, after in at.items()))
 
     try:
-        _with_log(show)
+        over_log(show)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -63,9 +63,7 @@ def log(
 @parked.command("list")
 def list_parked(as_json: AsJson = False) -> None:
     """Every dead letter, oldest first."""
-    from app.log.parked import letters
-
-    found = _with_log(letters)
+    found = over_log(_letters)
     if as_json:
         typer.echo(json.dumps([_letter_facts(letter) for letter in found], indent=1))
     elif not found:
@@ -77,7 +75,7 @@ def list_parked(as_json: AsJson = False) -> None:
 @parked.command("show")
 def show_parked(id: str, as_json: AsJson = False) -> None:
     """One dead letter with its envelope; what is sealed stays sealed."""
-    letter = _with_log(lambda over: _find(over, id))
+    letter = over_log(lambda over: _find(over, id))
     text = letter.raw.decode(errors="replace")
     if as_json:
         typer.echo(json.dumps(_letter_facts(letter) | {"envelope": text}, indent=1))
@@ -101,7 +99,7 @@ def retry_parked(id: str, as_json: AsJson = False) -> None:
             vault = Vault(pool, KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()))
             return await retry(over, letter, vault, datetime.now(UTC) + RETRY_DEADLINE)
 
-    request = _with_log(again)
+    request = over_log(again)
     typer.echo(json.dumps({"id": id, "request": request}) if as_json else f"{id} is asked again as {request}")
 
 
@@ -115,16 +113,26 @@ def drop_parked(id: str, as_json: AsJson = False) -> None:
         letter = await _find(over, id)
         await drop(over, letter)
 
-    _with_log(away)
+    over_log(away)
     typer.echo(json.dumps({"id": id, "dropped": True}) if as_json else f"{id} is dropped")
 
 
-async def _find(over: Log, id: str) -> Letter:
-    from app.log.parked import letters
+async def _letters(over: Log) -> list[Letter]:
+    """Those of every partition that can be reached."""
+    from app.log.parked import letters_in
 
-    found = [letter for letter in await letters(over) if letter.id == id]
+    away, found = Away(over), []
+    for partition in range(over.partitions):
+        with away.noting(partition):
+            found += await letters_in(over, partition)
+    away.tell()
+    return found
+
+
+async def _find(over: Log, id: str) -> Letter:
+    found = [letter for letter in await _letters(over) if letter.id == id]
     if not found:
-        _refuse(f"no dead letter {id}; `helix parked list` shows them")
+        refuse(f"no dead letter {id}; `helix parked list` shows them")
     return found[0]
 
 
@@ -136,15 +144,18 @@ async def _newest(
     found: list[Envelope] = []
     at: dict[int, str] = {}
     begins: dict[int, str] = {}
+    away = Away(over)
     for partition in range(over.partitions):
         after = since
-        while page := await over.read_events(partition, after, count=PAGE):
-            begins.setdefault(partition, page[0][0])
-            after = page[-1][0]
-            found = _with(found, page, wanted, most)
-        at[partition] = after
+        with away.noting(partition):
+            while page := await over.read_events(partition, after, count=PAGE):
+                begins.setdefault(partition, page[0][0])
+                after = page[-1][0]
+                found = _with(found, page, wanted, most)
+            at[partition] = after
+    away.tell()
     if len(found) < most:
-        async for page in _archived(over, since, begins):
+        async for page in _archived(over, since, at, begins):
             found = _with(found, page, wanted, most)
     return found, at
 
@@ -156,7 +167,9 @@ def _with(
     return sorted(found, key=lambda said: said.at)[-most:]
 
 
-async def _archived(over: Log, since: str, begins: dict[int, str]) -> AsyncIterator[list[tuple[str, bytes]]]:
+async def _archived(
+    over: Log, since: str, there: Iterable[int], begins: dict[int, str]
+) -> AsyncIterator[list[tuple[str, bytes]]]:
     """What the archive holds below the first entries that were found on the log."""
     from sqlalchemy.exc import DBAPIError
 
@@ -165,7 +178,7 @@ async def _archived(over: Log, since: str, begins: dict[int, str]) -> AsyncItera
     from projections import archive
     from projections.projection import BEGINNING, order
 
-    trimmed = [p for p in range(over.partitions) if (await extent(over, p)).trimmed_to != BEGINNING]
+    trimmed = [p for p in there if (await extent(over, p)).trimmed_to != BEGINNING]
     try:
         async with engine(settings().database) as database, database.connect() as connection:
             for partition in trimmed:
@@ -237,27 +250,3 @@ def _letter_facts(letter: Letter) -> dict[str, object]:
         "type": letter.type,
         "why": letter.why,
     }
-
-
-def _with_log(work: Callable[[Log], Awaitable[Value]]) -> Value:
-    """Do it over an open log; an outage is one line."""
-    from app.log import Log, LogGone
-
-    chosen = settings()
-
-    async def run() -> Value:
-        over = await Log(chosen.log, name="helix-cli", partitions=chosen.helix_partitions).open()
-        try:
-            return await work(over)
-        finally:
-            await over.close()
-
-    try:
-        return asyncio.run(run())
-    except LogGone as gone:
-        _refuse(f"the log cannot be reached: {gone}", code=1)
-
-
-def _refuse(message: str, *, code: int = 2) -> NoReturn:
-    typer.echo(f"helix: {message}", err=True)
-    raise typer.Exit(code)

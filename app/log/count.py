@@ -34,9 +34,7 @@ async def agree(url: str, partitions: int) -> None:
     nodes = await _opened(url, partitions)
     try:
         found = await _written(nodes, partitions)
-        other = next((count for count in found if count not in (None, "away", partitions)), None)
-        if isinstance(other, int):
-            raise OtherCount(other, partitions)
+        _compare(found, partitions)
         if found[0] == "away" and partitions not in found:
             return
         missing = [partition for partition, count in enumerate(found) if count is None]
@@ -54,6 +52,15 @@ async def agree(url: str, partitions: int) -> None:
         await nodes.close()
 
 
+async def check(url: str, partitions: int) -> None:
+    """For who only looks: raises OtherCount like `agree`, and writes nothing."""
+    nodes = await _opened(url, partitions)
+    try:
+        _compare(await _written(nodes, partitions), partitions)
+    finally:
+        await nodes.close()
+
+
 async def written(url: str) -> int | None:
     """The count that is written down; None on a log that nobody has used. Raises LogGone, LogRefused."""
     nodes = await _opened(url, 1)
@@ -62,6 +69,12 @@ async def written(url: str) -> int | None:
         return None if found is None else int(found)
     finally:
         await nodes.close()
+
+
+def _compare(found: Sequence[int | str | None], partitions: int) -> None:
+    for count in found:
+        if isinstance(count, int) and count != partitions:
+            raise OtherCount(count, partitions)
 
 
 async def _written(nodes: Nodes, partitions: int) -> list[int | str | None]:

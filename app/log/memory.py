@@ -5,21 +5,34 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from app.log.connection import Connection
+from app.log.connection import Connection, LogGone
 from app.log.log import Log
 
 UNKNOWN: Final = 0.0
 """Of a server that does not tell its limit nor its machine's memory."""
 
 
-async def share_used(log: Log) -> float:
-    """Used memory of the fullest server as a share of what it may use: 1.0 is where it refuses to write.
+async def shares_used(log: Log) -> dict[str, float]:
+    """Address of each server that holds a partition and can be reached → its used memory as a share of what it may use:
+    1.0 is where it refuses to write.
 
     A server without a limit of its own is held to the memory of its machine. What the server does not count towards
-    the limit (buffers of its file and its replicas) is not counted here. Raises LogGone when none can be reached.
+    the limit (buffers of its file and its replicas) is not counted here.
     """
-    reachable = [connection for connection in log.nodes.connections if connection.connected]
-    return max(await asyncio.gather(*(_share(one) for one in reachable or log.nodes.connections)))
+    asked = {url: _share(log.nodes.at(partitions[0])) for url, partitions in log.nodes.groups().items()}
+    told = await asyncio.gather(*asked.values(), return_exceptions=True)
+    fatal = [one for one in told if isinstance(one, BaseException) and not isinstance(one, LogGone)]
+    if fatal:
+        raise fatal[0]
+    return {url: share for url, share in zip(asked, told, strict=True) if isinstance(share, float)}
+
+
+async def share_used(log: Log) -> float:
+    """That of the fullest server. Raises LogGone when none can be reached."""
+    shares = await shares_used(log)
+    if not shares:
+        raise LogGone("no server of the log answers", sent=False)
+    return max(shares.values())
 
 
 async def _share(of: Connection) -> float:

@@ -25,6 +25,9 @@ SLOTS: Final = 16384
 REDIRECTIONS_MAX: Final = 3
 """A map that is wrong so often in a row is changing too fast to be followed."""
 
+MAP_AGAIN_S: Final = 1.0
+"""Between two questions for the map while a node is away; a cluster takes seconds to choose another."""
+
 _TAG: Final = re.compile(r"(?:helix:)?\{(\d+)\}")
 
 Prepare = Callable[[Connection, Sequence[int]], Coroutine[Any, Any, None]]
@@ -55,6 +58,7 @@ class Nodes:
         self._prepare = prepare
         self._by_url: dict[str, Connection] = {}
         self._url_of: list[str] = [url] * partitions
+        self._opened: set[str] = set()
         self._first: Connection | None = None
         self._cluster = False
         self._mapping: asyncio.Task[None] | None = None
@@ -99,6 +103,10 @@ class Nodes:
         connection = self._by_url.get(url)
         return connection is not None and connection.connected
 
+    def at(self, partition: int) -> Connection:
+        """The connection to the server that holds a partition, for what has no key: its clock, its memory."""
+        return self._by_url[self._url_of[partition]]
+
     def __call__(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send one command to the server that holds its key; one without a key to any."""
         if not self._cluster:
@@ -127,11 +135,13 @@ class Nodes:
         return await self._by_url[self._url_of[partition]](*command)
 
     def _move(self, partition: int, url: str) -> None:
+        self._made(url)
         if self._url_of[partition] != url:
             self._url_of[partition] = url
             self.moved.set()
 
-    async def _connect(self, url: str, *, patiently: bool = False) -> Connection:
+    def _made(self, url: str) -> Connection:
+        """The connection to an address, opened or not: it is there as soon as a partition is known to lie there."""
         known = self._by_url.get(url)
         if known is not None:
             return known
@@ -139,7 +149,14 @@ class Nodes:
         async def prepare(connection: Connection) -> None:
             await self._prepare(connection, self.groups().get(url, []) if self._cluster else [])
 
-        connection = self._by_url[url] = Connection(url, name=self._name, on_connect=prepare, on_lost=self._lost)
+        made = self._by_url[url] = Connection(url, name=self._name, on_connect=prepare, on_lost=self._lost)
+        return made
+
+    async def _connect(self, url: str, *, patiently: bool = False) -> Connection:
+        connection = self._made(url)
+        if url in self._opened:
+            return connection
+        self._opened.add(url)
         return await connection.open(patiently=patiently)
 
     def _lost(self) -> None:
@@ -148,14 +165,19 @@ class Nodes:
             self._mapping = asyncio.create_task(self._map_again(), name="map the log's nodes")
 
     async def _map_again(self) -> None:
-        for connection in self.connections:
-            if connection.connected:
-                try:
-                    await self._map(connection)
-                    await asyncio.gather(*(self._connect(url, patiently=True) for url in set(self._url_of)))
-                except LogGone:
-                    continue
+        """Until every partition is at a server that answers: whoever takes over does so some time after the loss."""
+        while True:
+            for connection in self.connections:
+                if connection.connected:
+                    try:
+                        await self._map(connection)
+                        await asyncio.gather(*(self._connect(url, patiently=True) for url in set(self._url_of)))
+                    except (LogGone, LogRefused):
+                        continue
+                    break
+            if all(self.connected(url) for url in self.groups()):
                 return
+            await asyncio.sleep(MAP_AGAIN_S)
 
     async def _map(self, over: Connection) -> bool:
         """Ask a server for the map → whether it is one of a cluster. Raises LogGone."""
@@ -171,6 +193,7 @@ class Nodes:
                 self._move(partition, self._at(found[0]))
             elif found:
                 self._url_of[partition] = self._at(found[0])
+                self._made(self._url_of[partition])
         return True
 
     def _at(self, address: str) -> str:

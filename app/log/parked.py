@@ -42,12 +42,15 @@ class Letter:
 
 async def letters(log: Log) -> list[Letter]:
     """Every dead letter, oldest first within its partition."""
-    found = []
-    for partition in range(log.partitions):
-        after = "-"
-        while page := await log.command("XRANGE", keys.parked(partition), after, "+", "COUNT", PAGE):
-            found += [_letter(partition, entry.decode(), words) for entry, words in page]
-            after = f"({page[-1][0].decode()}"
+    return [letter for partition in range(log.partitions) for letter in await letters_in(log, partition)]
+
+
+async def letters_in(log: Log, partition: int) -> list[Letter]:
+    """The dead letters of one partition, oldest first."""
+    found, after = [], "-"
+    while page := await log.command("XRANGE", keys.parked(partition), after, "+", "COUNT", PAGE):
+        found += [_letter(partition, entry.decode(), words) for entry, words in page]
+        after = f"({page[-1][0].decode()}"
     return found
 
 

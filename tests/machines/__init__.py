@@ -1,0 +1,1 @@
+"""Several machines that share a log and a database, and nothing else."""
