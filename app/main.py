@@ -19,8 +19,10 @@ from app.database import borrowed
 from app.http import docs, openapi
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
+from app.http.embeddings import EmbeddingsDoor
 from app.http.health import Health, once
 from app.http.leaving import Leaving
+from app.http.messages import Messages
 from app.http.metrics import Metrics, census
 from app.http.models import Models
 from app.http.requests import Requests
@@ -76,6 +78,8 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
     return [
         Route("/v1/chat/completions", Completions(parts, ChatDoor(parts, "/v1/chat/completions")), methods=["POST"]),
         Route("/v1/chat", Completions(parts, ChatDoor(parts, "/v1/chat")), methods=["POST"]),
+        *Messages(parts).routes(),
+        Route("/v1/embeddings", Completions(parts, EmbeddingsDoor()), methods=["POST"]),
         *Models(parts).routes(),
         *Requests(parts, leaving).routes(),
         *health.routes(),

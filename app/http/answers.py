@@ -29,6 +29,65 @@ class ErrorBody(_View):
     error: ErrorDetail
 
 
+class AnthropicError(_View):
+    type: str
+    message: str
+
+
+class AnthropicErrorBody(_View):
+    """Every refusal on Anthropic's routes, in Anthropic's shape."""
+
+    type: Literal["error"] = "error"
+    error: AnthropicError
+    request_id: str
+
+
+class MessageUsage(_View):
+    input_tokens: int
+    """Without those read from or written to the provider's prompt cache."""
+    output_tokens: int
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class MessageView(_View):
+    """Anthropic's message."""
+
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["assistant"]
+    model: str
+    content: list[JsonObject]
+    stop_reason: str | None
+    stop_sequence: str | None = None
+    usage: MessageUsage
+
+
+class TokenCount(_View):
+    input_tokens: int
+
+
+class Embedding(_View):
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+    """Floats, or little-endian floats of 32 bits in base64."""
+
+
+class EmbeddingUsage(_View):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(_View):
+    """OpenAI's embeddings."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
 class AssistantMessage(_View):
     role: Literal["assistant"]
     content: str | None

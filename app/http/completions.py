@@ -38,6 +38,7 @@ from events.completions import Complete, Optimize, Wire
 from events.message import Envelope, sealed_text
 from handlers.ports import Box
 from handlers.rules.admission import limits_for
+from handlers.rules.catalogue import Catalogue
 from projections import requests as read_model
 
 log = structlog.get_logger()
@@ -50,6 +51,9 @@ IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 
 RETRIES_MAX: Final = 100
 """No SDK counts higher; more is noise."""
+
+DISGUISE: Final = "anthropic/"
+"""What every model may be called with in front, see `known_model`."""
 
 Kind = Literal["chat", "embedding"]
 
@@ -123,6 +127,23 @@ class Wish:
     optimize: Optimize | None
 
 
+def known_model(catalogue: Catalogue, name: str, kind: Kind) -> str:
+    """The name that the catalogue has it under. Raises Refused 404 when nobody offers it.
+
+    A name may be dressed up for clients that only see Anthropic's: `anthropic/gpt-5` is `gpt-5` where Anthropic itself
+    has nothing so called.
+    """
+    for told in (name, name.removeprefix(DISGUISE)):
+        if any(offer.kind == kind for offer in catalogue.find(told)):
+            return told
+    raise Refused(
+        404,
+        "model_not_found",
+        f"The model `{name[:100]}` does not exist or you do not have access to it.",
+        param="model",
+    )
+
+
 def without(fields: tuple[str, ...], arrived: Arrived) -> bytes:
     """The body without these fields; untouched when it has none of them."""
     if not any(name in arrived.parsed for name in fields):
@@ -152,7 +173,7 @@ class Completions:
         raw = await read_body(receive)
         request = state["request_id"]
         asked = await self._door.read(Arrived(identity.account, request, headers, raw, parse_object(raw)))
-        model = self._model(asked)
+        model = known_model(parts.catalogue, asked.model, asked.kind)
         wish = _wish(headers, identity, self._door.endpoint, raw)
         box = await self._box(identity.account)
         command = self._command(identity, asked, model, wish, request, box)
@@ -209,17 +230,6 @@ class Completions:
         if row is None:
             raise Refused(503, "answer_unavailable", "The answer is not there yet; try again.")
         return remembering(row)
-
-    def _model(self, asked: Asked) -> str:
-        """The name that the catalogue knows. Raises Refused 404 when nobody offers it."""
-        if not any(offer.kind == asked.kind for offer in self._parts.catalogue.find(asked.model)):
-            raise Refused(
-                404,
-                "model_not_found",
-                f"The model `{asked.model[:100]}` does not exist or you do not have access to it.",
-                param="model",
-            )
-        return asked.model
 
     async def _box(self, account: str) -> Box:
         vault = self._parts.vault

@@ -12,15 +12,21 @@ from typing import Final, Literal
 from pydantic import BaseModel
 
 from app.http.answers import (
+    AnthropicErrorBody,
     ChatCompletion,
+    EmbeddingList,
     ErrorBody,
     HealthView,
     HelixCompletion,
     ListView,
+    MessageView,
     ModelList,
     ModelView,
     RequestView,
+    TokenCount,
 )
+from app.http.embeddings import EmbeddingsBody
+from app.http.message_shapes import CountBody, MessagesBody
 from app.http.shapes import ChatBody
 
 Where = Literal["path", "query", "header"]
@@ -45,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     group: str
     title: str
@@ -78,6 +84,10 @@ _OPTIMIZE = Parameter(
     "x-helix-optimize", "header", "What the router should prefer.", choices=("cost", "speed", "quality")
 )
 _ASKING = (_IDEMPOTENCY, _PREFER, _DISCONNECT, _OPTIMIZE)
+_VERSION = Parameter(
+    "anthropic-version", "header", "`2023-06-01` where none is sent; `2026-10-21` takes no sampling fields."
+)
+_BETA = Parameter("anthropic-beta", "header", "Names of Anthropic's beta features; sent on to Anthropic's own models.")
 _REQUEST = Parameter("id", "path", "The id of the request, from `x-request-id`.")
 
 _REFUSALS: Final = {
@@ -90,15 +100,17 @@ _REFUSALS: Final = {
     422: "The idempotency key was used with another body.",
     429: "Too many; `Retry-After` says when.",
     503: "Not now; `Retry-After` says when.",
+    529: "Not now; `Retry-After` says when.",
 }
 
 
-def _refusals(*statuses: int) -> dict[int, Answer]:
-    return {status: Answer(_REFUSALS[status], ErrorBody) for status in statuses}
+def _refusals(*statuses: int, shape: type[BaseModel] = ErrorBody) -> dict[int, Answer]:
+    return {status: Answer(_REFUSALS[status], shape) for status in statuses}
 
 
 _ASKED = {202: Answer("Accepted, with `Prefer: respond-async`; the log has it on disk.", RequestView)}
 _ASKING_REFUSED = _refusals(400, 401, 402, 403, 404, 422, 429, 503)
+_MESSAGE_REFUSED = _refusals(400, 401, 402, 403, 404, 422, 429, 529, shape=AnthropicErrorBody)
 
 OPERATIONS: Final = (
     Operation(
@@ -125,6 +137,41 @@ OPERATIONS: Final = (
         ChatBody,
         '{"optimize": "cost", "messages": [{"role": "user", "content": "Hello!"}]}',
         streams=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/messages",
+        "Completions",
+        "Create a message",
+        "Anthropic's route: any Anthropic SDK and Claude Code work with their base URL changed. Fields that are not listed "
+        "go to the provider as they are.",
+        {200: Answer("The message, or its stream.", MessageView)} | _ASKED | _MESSAGE_REFUSED,
+        (*_ASKING, _VERSION, _BETA),
+        MessagesBody,
+        '{"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}',
+        streams=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/messages/count_tokens",
+        "Completions",
+        "Count a message's tokens",
+        "An estimate, counted here; nothing is asked and nothing is charged.",
+        {200: Answer("The number.", TokenCount)} | _refusals(400, 401, 404, 429, 529, shape=AnthropicErrorBody),
+        (_VERSION,),
+        CountBody,
+        '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}',
+    ),
+    Operation(
+        "POST",
+        "/v1/embeddings",
+        "Embeddings",
+        "Create embeddings",
+        "OpenAI's route: texts into vectors. The model is one whose `kind` is `embedding`.",
+        {200: Answer("The vectors, in the order of the inputs.", EmbeddingList)} | _ASKED | _ASKING_REFUSED,
+        _ASKING,
+        EmbeddingsBody,
+        '{"model": "sandbox/embed", "input": "Hello!"}',
     ),
     Operation(
         "GET",

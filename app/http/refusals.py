@@ -5,11 +5,13 @@ One rule: a refusal never repeats a key or the words of a prompt; it names the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-import orjson
 from starlette.responses import Response
+
+from events.completions import Wire
+from handlers.rules.errors import error_body, status_on
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -65,17 +67,25 @@ def retry_after(seconds: float) -> dict[str, str]:
     return {"retry-after": str(-(-whole_ms // 1000)), "retry-after-ms": str(whole_ms)}
 
 
-def openai_body(refused: Refused) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`: an answer's body, or the last frame of a broken stream."""
-    return orjson.dumps(
-        {
-            "error": {
-                "message": refused.message,
-                "type": refused.type,
-                "param": refused.param,
-                "code": refused.code,
-            }
-        }
+def wire_of(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Wire:
+    """In whose shape this path's refusals are: Anthropic's clients know their own alone."""
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return "anthropic"
+    if path.startswith("/v1/models") and any(name == b"anthropic-version" for name, _ in headers):
+        return "anthropic"
+    return "openai"
+
+
+def body(refused: Refused, wire: Wire, request_id: str) -> bytes:
+    """The refusal as the wire's error object: an answer's body, or the last frame of a broken stream."""
+    return error_body(
+        wire,
+        status=refused.status,
+        message=refused.message,
+        type=refused.type,
+        code=refused.code,
+        param=refused.param,
+        request=request_id,
     )
 
 
@@ -94,11 +104,14 @@ def headers(refused: Refused, request_id: str) -> dict[str, str]:
     return said
 
 
-def response(refused: Refused, request_id: str) -> Response:
-    """The refusal as an answer in OpenAI's shape."""
+def response(refused: Refused, request_id: str, wire: Wire = "openai") -> Response:
+    """The refusal as an answer in the wire's shape."""
+    told = headers(refused, request_id)
+    if wire == "anthropic":
+        told["request-id"] = request_id
     return Response(
-        openai_body(refused),
-        refused.status,
-        headers=headers(refused, request_id),
+        body(refused, wire, request_id),
+        status_on(wire, refused.status),
+        headers=told,
         media_type="application/json",
     )

@@ -24,7 +24,7 @@ Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class _Shape(BaseModel):
+class Shaped(BaseModel):
     """Strict, because "0.5" for 0.5 would be refused by the provider seconds later and by nobody's clear word."""
 
     model_config = ConfigDict(
@@ -32,21 +32,21 @@ class _Shape(BaseModel):
     )
 
 
-class Part(_Shape):
+class Part(Shaped):
     """One part of a message: text, image, audio, file. Only text is ours to look into."""
 
     type: Name
     text: str | None = None
 
 
-class Called(_Shape):
+class Called(Shaped):
     """The function a model called."""
 
     name: Name
     arguments: str
 
 
-class ToolCall(_Shape):
+class ToolCall(Shaped):
     """A call that the assistant made."""
 
     id: Name
@@ -54,7 +54,7 @@ class ToolCall(_Shape):
     function: Called | None = None
 
 
-class ChatMessage(_Shape):
+class ChatMessage(Shaped):
     """One message of a conversation."""
 
     role: Role
@@ -65,7 +65,7 @@ class ChatMessage(_Shape):
     tool_call_id: Name | None = None
 
 
-class Function(_Shape):
+class Function(Shaped):
     """A function a model may call."""
 
     name: Name
@@ -74,24 +74,24 @@ class Function(_Shape):
     strict: bool | None = None
 
 
-class Tool(_Shape):
+class Tool(Shaped):
     """A tool a model may use."""
 
     type: Name
     function: Function | None = None
 
 
-class StreamOptions(_Shape):
+class StreamOptions(Shaped):
     include_usage: bool | None = None
 
 
-class ResponseFormat(_Shape):
+class ResponseFormat(Shaped):
     type: Name
     """`text`, `json_object` or `json_schema`."""
     json_schema: dict[str, object] | None = None
 
 
-class ChatBody(_Shape):
+class ChatBody(Shaped):
     """The body of a chat completion, OpenAI's, with three fields of Helix's own: `optimize`, `conversation_id`, and
     `model` may be `auto`."""
 

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import telemetry
-from app.http.refusals import Refused, response
+from app.http.refusals import Refused, response, wire_of
 from app.ids import request_id as new_request_id
 
 log = structlog.get_logger()
@@ -154,7 +154,7 @@ class Shell:
         """Tells the client, where it can still be told: an answer that has begun is broken off by the server."""
         if answer.status:
             return
-        told = response(refused, request_id(scope))
+        told = response(refused, request_id(scope), wire_of(scope["path"], scope["headers"]))
         if refused.status in _CLOSING:
             told.headers["connection"] = "close"
         if refused.status == 413:
