@@ -29,8 +29,9 @@ from app.vault import Erased, VaultRefused
 from events.catalog import FromTheFuture, Unreadable, read
 from events.completions import Complete
 from events.message import Envelope
-from handlers.complete import Ending, complete, give_up
+from handlers.complete import Ending, give_up
 from handlers.ports import Box, Ports, Stop
+from handlers.recall import recall
 
 log = structlog.get_logger()
 
@@ -160,7 +161,8 @@ class Worker:
         """The same for a reader that reads on when this returns: not at all when this worker has stopped taking."""
         await self.take(partition, entries)
         if self._stopped.is_set():
-            await asyncio.Event().wait()
+            with contextlib.suppress(asyncio.CancelledError):  # it stops us like this, and would call it an error
+                await asyncio.Event().wait()
 
     @property
     def _taking(self) -> bool:
@@ -258,11 +260,17 @@ class Worker:
             log.error("command_parked", request_id=job.owned.request, reason=parked)
         else:
             job.asking = True
-            ending = await complete(ask, at, self._ports, listener=voice, stop=job.stop)
+            ending = await recall(ask, at, self._ports, listener=voice, stop=job.stop)
             job.asking = False
             parked = ""
-        await voice.settled()
-        await self._finish(job, at, ask, ending, frames=voice.number, parked=parked)
+        try:
+            await voice.settled()
+            recorded = await self._finish(job, at, ask, ending, frames=voice.number, parked=parked)
+            if recorded and ending.keep:
+                ending.keep.lead.keep(ending.keep.content, ttl_s=ending.keep.ttl_s)
+        finally:
+            if ending.keep:
+                ending.keep.lead.leave()
 
     async def _box(self, account: str, deadline: datetime) -> Box:
         """The account's box, waiting for Postgres as long as the request may wait."""
@@ -274,7 +282,8 @@ class Worker:
                     raise
                 await asyncio.sleep(PAUSE_S)
 
-    async def _finish(self, job: Job, at: Envelope, ask: Complete, ending: Ending, *, frames: int, parked: str) -> None:
+    async def _finish(self, job: Job, at: Envelope, ask: Complete, ending: Ending, *, frames: int, parked: str) -> bool:
+        """Tell the log server the end → whether it was ours to tell."""
         job.ending = True
         owned, event = job.owned, ending.event
         fact = at.follow(event, id=self._ports.new_id(), at=self._ports.clock())
@@ -309,7 +318,7 @@ class Worker:
         if entry is None:
             telemetry.FENCED.inc()
             log.warning("outcome_fenced", request_id=owned.request, attempt=owned.attempt)
-            return
+            return False
         if not parked:
             self._parking.ended()
         _count(ask, ending)
@@ -323,8 +332,10 @@ class Worker:
             input_tokens=event.input_tokens,
             output_tokens=event.output_tokens,
             cost_nanousd=event.cost_nanousd,
+            cached=event.cached,
             latency_ms=event.latency_ms,
         )
+        return True
 
     async def _recorded(self, owned: Owned, fact: Envelope) -> str | None:
         """The event's entry id when the end on the log is this very fact: it was recorded, and the reply was lost."""
