@@ -47,6 +47,11 @@ def request(partition: int, request: str) -> str:
     return f"helix:{{{partition}}}:request:{request}"
 
 
+def deleted(partition: int, request: str) -> str:
+    """A mark that the content of an ended request is not wanted any more, until every reader has heard the fact."""
+    return f"helix:{{{partition}}}:deleted:{request}"
+
+
 def open_requests(partition: int, account: str) -> str:
     return f"helix:{{{partition}}}:open:{account}"
 

@@ -33,6 +33,9 @@ RETRY_S: Final = 600
 LIVE_S: Final = 3600
 """How long an ended request can be followed from its live stream (contract 3.2)."""
 
+DELETED_S: Final = 48 * LIVE_S
+"""How long the mark of a deletion stands: longer than any projector is behind."""
+
 RUNNING_S: Final = 4 * LIVE_S
 """How long the live stream of a running request outlives its first frame: far above the longest request."""
 
@@ -106,6 +109,8 @@ class Repeat:
     """SHA-256 of route and body."""
     retry: Literal["", "note", "attach"] = ""
     """`note`: an SDK may repeat this; `attach`: it says that this is a repetition."""
+    retry_s: int = RETRY_S
+    """How long the repetition finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +264,7 @@ class Log:
             repeat.body_digest if repeat.idempotency_digest else "",
             IDEMPOTENCY_S,
             repeat.retry,
-            RETRY_S,
+            repeat.retry_s,
             keys.request(p, ""),
             *(word for pair in fields.items() for word in pair),
         )
@@ -297,6 +302,25 @@ class Log:
         p = self.partition_of(account)
         said = await self._script("cancel", (keys.request(p, request), keys.control(p)), request, by, account)
         return said.decode() if said else None
+
+    async def asked(self, standing: Standing) -> bytes | None:
+        """The command of a request that has not ended; None when it has ended meanwhile."""
+        commands, entry = keys.commands(self.partition_of(standing.account)), standing.fields.get("command", "")
+        said = await self._connection("XRANGE", commands, entry, entry)
+        return _field(said[0][1], b"__data__") if said else None
+
+    async def let_go(self, account: str, request: str) -> None:
+        """An ended request's content is not wanted any more: what is kept here for followers goes at once, and a mark
+        stays until every projection has heard the fact, which is to be on the log before."""
+        p = self.partition_of(account)
+        await asyncio.gather(
+            self._connection("SET", keys.deleted(p, request), "1", "EX", DELETED_S),
+            self._connection("DEL", keys.live(p, request), keys.request(p, request)),
+        )
+
+    async def is_deleted(self, account: str, request: str) -> bool:
+        """Whether `let_go` was told of this request of late."""
+        return bool(await self._connection("EXISTS", keys.deleted(self.partition_of(account), request)))
 
     # The worker.
 
