@@ -28,6 +28,9 @@ class ChatDialect:
     ping = COMMENT
     closing_needs_answer = False
 
+    def __init__(self, *, include_usage: bool = False) -> None:
+        self._include_usage = include_usage
+
     def headers(self, request: str) -> tuple[Header, ...]:
         return ()
 
@@ -35,7 +38,7 @@ class ChatDialect:
         return answer
 
     def retold(self, request: str, answer: bytes) -> bytes:
-        return as_chunks(answer)
+        return as_chunks(answer, include_usage=self._include_usage)
 
     def closing(self, request: str, answer: bytes, meta: LastWord, events: int) -> bytes:
         return DONE
@@ -69,7 +72,8 @@ class ChatDoor:
     def __init__(self, parts: WebParts, endpoint: Literal["/v1/chat/completions", "/v1/chat"]) -> None:
         self.endpoint: str = endpoint
         self._parts = parts
-        self._dialect: Dialect = HelixChatDialect() if endpoint == "/v1/chat" else ChatDialect()
+        kind = HelixChatDialect if endpoint == "/v1/chat" else ChatDialect
+        self._dialects: dict[bool, Dialect] = {usage: kind(include_usage=usage) for usage in (False, True)}
 
     async def read(self, arrived: Arrived) -> Asked:
         body = shaped(ChatBody, arrived.parsed)
@@ -81,11 +85,12 @@ class ChatDoor:
         conversation = body.conversation_id
         if conversation is None and body.store:
             conversation = arrived.request.replace("req_", "conv_", 1)
+        include_usage = bool(body.stream_options and body.stream_options.include_usage)
         return Asked(
-            dialect=self._dialect,
+            dialect=self._dialects[include_usage],
             model=model,
             stream=bool(body.stream),
-            include_usage=bool(body.stream_options and body.stream_options.include_usage),
+            include_usage=include_usage,
             question=without(OWN_FIELDS, arrived),
             optimize=body.optimize,
             conversation=conversation,
@@ -108,17 +113,25 @@ def _extras(meta: LastWord) -> dict[str, object]:
     }
 
 
-def as_chunks(answer: bytes) -> bytes:
+_HEAD: Final = ("id", "created", "model", "system_fingerprint", "service_tier")
+"""What every chunk repeats."""
+
+
+def as_chunks(answer: bytes, *, include_usage: bool = False) -> bytes:
     """A whole chat completion as the chunks of a stream: for a client that asks for a stream after the fact."""
     whole: dict[str, Any] = orjson.loads(answer)
-    head = {key: whole[key] for key in ("id", "created", "model") if key in whole} | {"object": "chat.completion.chunk"}
+    head = {key: whole[key] for key in _HEAD if key in whole} | {"object": "chat.completion.chunk"}
     frames = bytearray()
     for choice in whole["choices"]:
         delta = dict(choice["message"])
         if delta.get("tool_calls"):
             delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(delta["tool_calls"])]
         said = {"index": choice["index"], "delta": delta, "finish_reason": None}
+        if choice.get("logprobs"):
+            said["logprobs"] = choice["logprobs"]
         last = {"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}
         for part in (said, last):
             frames += b"data: " + orjson.dumps(head | {"choices": [part]}) + b"\n\n"
+    if include_usage and whole.get("usage"):
+        frames += b"data: " + orjson.dumps(head | {"choices": [], "usage": whole["usage"]}) + b"\n\n"
     return bytes(frames)

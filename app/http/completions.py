@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.database import Unavailable
 from app.http.authentication import Headers, identify
+from app.http.caching import FIELD, CacheWish, cache_wish
 from app.http.delivery import Progress, Ticket, deliver, following, remembering
 from app.http.dialect import Dialect, Header
 from app.http.json_body import parse_object, read_body
@@ -151,6 +152,14 @@ def without(fields: tuple[str, ...], arrived: Arrived) -> bytes:
     return orjson.dumps({name: value for name, value in arrived.parsed.items() if name not in fields})
 
 
+def _without_cache(arrived: Arrived) -> Arrived:
+    """What a door is to read: the wish for the cache is heard by then."""
+    if FIELD not in arrived.parsed:
+        return arrived
+    parsed = {name: value for name, value in arrived.parsed.items() if name != FIELD}
+    return replace(arrived, raw=orjson.dumps(parsed), parsed=parsed)
+
+
 class Completions:
     """One route, as an ASGI application: its door in front, the common road behind it."""
 
@@ -172,11 +181,13 @@ class Completions:
             )
         raw = await read_body(receive)
         request = state["request_id"]
-        asked = await self._door.read(Arrived(identity.account, request, headers, raw, parse_object(raw)))
+        arrived = Arrived(identity.account, request, headers, raw, parse_object(raw))
+        caching = cache_wish(headers, arrived.parsed, account_ttl_s=None)
+        asked = await self._door.read(_without_cache(arrived))
         model = known_model(parts.catalogue, asked.model, asked.kind)
         wish = _wish(headers, identity, self._door.endpoint, raw)
         box = await self._box(identity.account)
-        command = self._command(identity, asked, model, wish, request, box)
+        command = self._command(identity, asked, model, wish, caching, request, box)
         if wish.asynchronous or asked.promised:
             accepted, _ = await self._admit(command, identity, wish)
             state["request_id"] = accepted
@@ -240,7 +251,9 @@ class Completions:
         except Erased:
             raise Refused(401, "invalid_api_key", "This account has been erased.") from None
 
-    def _command(self, identity: Identity, asked: Asked, model: str, wish: Wish, request: str, box: Box) -> Envelope:
+    def _command(
+        self, identity: Identity, asked: Asked, model: str, wish: Wish, caching: CacheWish, request: str, box: Box
+    ) -> Envelope:
         now = datetime.now(UTC)
         ask = Complete(
             endpoint=self._door.endpoint,
@@ -258,6 +271,8 @@ class Completions:
             forwarded=asked.forwarded,
             previous=asked.previous,
             kept=sealed_text(box.seal("question", request, asked.kept)) if asked.kept is not None else None,
+            cache_ttl_s=caching.ttl_s,
+            cache_refresh=caching.refresh,
         )
         return Envelope.begin(ask, id=new_id(), at=now, account=identity.account, subject=request)
 
