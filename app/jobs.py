@@ -519,6 +519,8 @@ def _count(ask: Complete, ending: Ending) -> None:
         telemetry.PROVIDER_CALLS.labels(attempt.provider, attempt.outcome).inc()
     if event.outcome == "completed":
         telemetry.API_CALLS.labels(event.model, event.provider, ask.tier).inc()
+        if event.attempts and event.provider and (first := event.attempts[0].provider) != event.provider:
+            telemetry.FALLBACKS.labels(first, event.provider).inc()
     if event.ttft_ms is not None and event.provider:
         telemetry.TIME_TO_FIRST_TOKEN.labels(event.provider).observe(event.ttft_ms / 1000)
     if event.billable and not event.cached:

@@ -77,6 +77,15 @@ WORKERS_STOPPED = Gauge(
     multiprocess_mode="livesum",
 )
 PROVIDER_CALLS = Counter("helix_provider_calls_total", "Calls to providers ended", ("provider", "outcome"))
+FALLBACKS = Counter(
+    "helix_fallbacks_total", "Completions answered by another than was asked first", ("first", "answered")
+)
+CIRCUITS = Gauge(
+    "helix_circuit_cooling",
+    "1 while a provider's model, a key, or a key for a model rests or is probed",
+    ("circuit",),
+    multiprocess_mode="livemostrecent",
+)
 TOKENS = Counter("helix_tokens_total", "Tokens billed", ("kind",))
 ANSWER_LOOKUPS = Counter(
     "helix_answer_lookups_total",

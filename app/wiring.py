@@ -25,6 +25,8 @@ from app.log.count import OtherCount, agree
 from app.providers.catalogue import load_catalogue
 from app.settings import Settings
 from app.shedding import Shedding
+from app.standing.shared import Shared
+from app.standing.watch import Watch
 from app.vault import Vault
 from handlers.rules.catalogue import Catalogue
 
@@ -50,6 +52,8 @@ class WebParts:
     database: AsyncEngine
     """For the read models; the hot road uses the pool."""
     answers: AnswerCache
+    standing: Shared
+    """How the providers stand, as the workers have written it down."""
     web: str
     """The name of this process on the log, new at every start."""
 
@@ -62,6 +66,7 @@ class WorkerParts:
     vault: Vault
     providers: World
     answers: AnswerCache
+    standing: Watch
 
 
 @asynccontextmanager
@@ -92,8 +97,22 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         )
         stack.push_async_callback(database.dispose)
         answers = await _answers(stack, settings, web)
-        catalogue = load_catalogue(settings)
-        yield WebParts(settings, log, pool, vault, identities, catalogue, listener, shedding, database, answers, web)
+        standing = Shared(settings.cache, web)
+        stack.push_async_callback(standing.close)
+        yield WebParts(
+            settings,
+            log,
+            pool,
+            vault,
+            identities,
+            load_catalogue(settings),
+            listener,
+            shedding,
+            database,
+            answers,
+            standing,
+            web,
+        )
 
 
 @asynccontextmanager
@@ -114,7 +133,11 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         providers = World(settings)
         stack.push_async_callback(providers.close)
         await providers.warm()
-        yield WorkerParts(log, vault, providers, await _answers(stack, settings, settings.helix_process_name))
+        answers = await _answers(stack, settings, settings.helix_process_name)
+        standing = Watch(Shared(settings.cache, settings.helix_process_name))
+        await standing.start()
+        stack.push_async_callback(standing.stop)
+        yield WorkerParts(log, vault, providers, answers, standing)
 
 
 async def preflight(settings: Settings) -> None:

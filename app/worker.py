@@ -161,6 +161,7 @@ def _ports(parts: WorkerParts) -> Ports:
         new_id=new_id,
         chance=random.random,
         answers=parts.answers,
+        standing=parts.standing,
     )
 
 

@@ -132,12 +132,17 @@ def judged(circuit: Circuit | None, tallies: Iterable[tuple[Window, Tally]], why
 
 def rested(circuit: Circuit | None, for_s: float, why: str, now: float) -> Circuit:
     """The provider said for how long: until then, and then as if nothing had been."""
-    openings = circuit.openings + 1 if circuit and now - circuit.until < COOLING_S_MAX else 1
-    return Circuit(True, now, now + min(for_s, RESTING_S_MAX), why, openings, probes=False)
+    until = now + min(for_s, RESTING_S_MAX)
+    if circuit is not None and now < circuit.until:  # calls that were under way hear the same again
+        return circuit if until <= circuit.until else replace(circuit, until=until)
+    openings = circuit.openings + 1 if circuit is not None and now - circuit.until < COOLING_S_MAX else 1
+    return Circuit(True, now, until, why, openings, probes=False)
 
 
 def refused(circuit: Circuit | None, why: str, now: float) -> Circuit:
     """A key was refused: it rests at once, for one refusal is as sure as ten."""
+    if circuit is not None and circuit.cooling and now < circuit.until:
+        return circuit
     return _opened(circuit, why, now, (KEY_COOLING_S, KEY_COOLING_S_MAX))
 
 
