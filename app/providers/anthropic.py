@@ -1,4 +1,4 @@
-"""OpenAI's wire to a provider that speaks Anthropic's: translated by litellm's transformation classes, sent by our own
+"""The inner form to a provider that speaks Anthropic's messages: translated by litellm's transformation classes, sent by our own
 transport."""
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from yarl import URL
 from app.providers.assembly import Json, harmless
 from app.providers.endpoints import Endpoint
 from app.providers.event_stream import EventReader, Heard
-from app.providers.failures import error_in, failure_in
+from app.providers.failures import failure_in
 from app.providers.litellm_library import Litellm, failing_as, ready
-from app.providers.openai import PassThrough, take_answer
+from app.providers.openai import must_stream
+from app.providers.passing import Passage
 from app.providers.transport import Reply, Transport
-from handlers.ports import ProviderFailed, Question, Transcript
+from handlers.ports import ProviderFailed, Question
 from handlers.rules.catalogue import Offer
 
 ANTHROPIC_VERSION = "2023-06-01"
@@ -49,7 +50,8 @@ class AnthropicWire:
         self._url = URL(f"{endpoint.base_url.removesuffix('/v1')}/v1/messages")
         self._key = endpoint.api_key
 
-    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
+    async def ask(self, offer: Offer, question: Question, passage: Passage, *, deadline_s: float) -> None:
+        """`question` is in the inner form."""
         library = await ready()
         with failing_as("bad_request", "The question cannot be put to this provider"):
             asked = _translate(library, offer, question, self._key)
@@ -58,12 +60,12 @@ class AnthropicWire:
         )
         async with posted as reply:
             if question.stream:
-                await _listen(library, reply, asked, question, heard)
+                await _listen(library, reply, asked, passage)
             else:
                 body = await reply.body()
                 with failing_as("garbled", "The provider's answer is not in its own format"):
                     answer = _answer(library, body, asked)
-                take_answer(answer, heard)
+                passage.take(answer)
 
 
 def _translate(library: Litellm, offer: Offer, question: Question, key: str | None) -> _Translated:
@@ -121,18 +123,15 @@ def _usage(said: Any) -> Json:
     return usage
 
 
-async def _listen(library: Litellm, reply: Reply, asked: _Translated, question: Question, heard: Transcript) -> None:
-    if reply.content_type != "text/event-stream":
-        error = error_in(await reply.body())
-        raise failure_in(error) if error else ProviderFailed("garbled", "The provider sent no stream.", status=200)
+async def _listen(library: Litellm, reply: Reply, asked: _Translated, passage: Passage) -> None:
+    await must_stream(reply)
     events, translation = EventReader(), _Stream(library, asked)
-    stream = PassThrough(question, heard)
     async for piece in reply.stream():
         if payloads := events.feed(piece).payloads:
             frames = [frame for payload in payloads for frame in translation.frames(payload)]
-            stream.hear(Heard(frames, None))
+            passage.hear(Heard(frames, None))
         if translation.stopped:
-            stream.end()
+            passage.end()
             return
     raise ProviderFailed("cut", "The provider's answer broke off.", status=200)
 

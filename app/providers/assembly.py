@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.providers.metered import metered_in
+from app.wires import joined_thoughts
 from handlers.rules.rating import Usage
 
 _FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
@@ -166,7 +167,7 @@ def _whole_choice(index: int, choice: _Choice) -> Json:
     message.update((name, "".join(pieces)) for name, pieces in choice.texts.items())
     message.update(choice.other)
     if isinstance(blocks := choice.other.get("thinking_blocks"), list):
-        message["thinking_blocks"] = _joined(blocks)
+        message["thinking_blocks"] = joined_thoughts(blocks)
     if choice.tool_calls:
         message["tool_calls"] = [call for _, call in sorted(choice.tool_calls.items())]
     return {
@@ -177,23 +178,11 @@ def _whole_choice(index: int, choice: _Choice) -> Json:
     }
 
 
-def _joined(blocks: list[Any]) -> list[Any]:
-    """Thinking in pieces → whole blocks, each closed by its signature: the form in which a client sends them back."""
-    whole: list[Any] = []
-    for block in blocks:
-        last = whole[-1] if whole else {}
-        if block.get("type") == "thinking" == last.get("type") and "signature" not in last:
-            whole[-1] = {**last, **block, "thinking": last.get("thinking", "") + block.get("thinking", "")}
-        else:
-            whole.append(block)
-    return whole
-
-
 def _merge_function(whole: Json, said: Json, text: list[str]) -> None:
     if name := said.get("name"):
-        whole["name"] = _string(name)
+        whole["name"] = string(name)
     if arguments := said.get("arguments"):
-        whole["arguments"] += _string(arguments)
+        whole["arguments"] += string(arguments)
         text.append(arguments)
 
 
@@ -218,23 +207,24 @@ def usage_of(said: object, *, service: object = None) -> Usage | None:
     """
     if not isinstance(said, dict):
         return None
-    read, written, total = (_tokens(said.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    read, written, total = (token_count(said.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
     if read is None or written is None:
         return None
     before, after = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
-    reasoned = (_tokens(after.get("reasoning_tokens")) or 0) if isinstance(after, dict) else 0
+    reasoned = (token_count(after.get("reasoning_tokens")) or 0) if isinstance(after, dict) else 0
     if reasoned and total == read + written + reasoned:
         written += reasoned
-    cached = (_tokens(before.get("cached_tokens")) or 0) if isinstance(before, dict) else 0
+    cached = (token_count(before.get("cached_tokens")) or 0) if isinstance(before, dict) else 0
     stored = 0
     if isinstance(before, dict):
-        stored = _tokens(before.get("cache_write_tokens")) or _tokens(before.get("cache_creation_tokens")) or 0
+        stored = token_count(before.get("cache_write_tokens")) or token_count(before.get("cache_creation_tokens")) or 0
     if cached + stored > read:
         return None
     return Usage(read, written, cached, stored, metered=metered_in(said, service=service))
 
 
-def _tokens(value: object) -> int | None:
+def token_count(value: object) -> int | None:
+    """A count of tokens as a provider says it; None where it makes no sense."""
     number = _whole_number(value)
     return number if number is not None and number <= _TOKENS_MAX else None
 
@@ -247,7 +237,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _string(value: object) -> str:
+def string(value: object) -> str:
+    """Raises Garbled where it is none."""
     if not isinstance(value, str):
         raise Garbled("text that is none")
     return value

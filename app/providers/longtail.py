@@ -15,9 +15,9 @@ from app.providers.endpoints import Endpoint
 from app.providers.event_stream import Heard
 from app.providers.failures import MESSAGE_CHARACTERS_MAX, seconds_of
 from app.providers.litellm_library import ready
-from app.providers.openai import PassThrough, take_answer
+from app.providers.passing import Passage
 from app.providers.transport import FIRST_BYTE_S, SILENCE_S, Patience
-from handlers.ports import ProviderFailed, Question, Transcript
+from handlers.ports import ProviderFailed, Question
 from handlers.rules.catalogue import Offer
 from handlers.rules.failure import FailureKind
 
@@ -79,7 +79,8 @@ class LongTail:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
+    async def ask(self, offer: Offer, question: Question, passage: Passage, *, deadline_s: float) -> None:
+        """`question` is in the inner form."""
         body: Json = orjson.loads(question.body)
         asked = {name: value for name, value in body.items() if name in PARAMETERS and value is not None}
         asked |= {"model": offer.upstream, "num_retries": 0, "max_retries": 0, "timeout": deadline_s}
@@ -93,10 +94,10 @@ class LongTail:
                 try:
                     if question.stream:
                         patience.expect(FIRST_BYTE_S)
-                        await _listen(await complete(**asked), patience, question, heard)
+                        await _listen(await complete(**asked), patience, passage)
                     else:
                         answer = await complete(**asked)
-                        take_answer(orjson.dumps(harmless(answer.model_dump(mode="json"))), heard)
+                        passage.take(orjson.dumps(harmless(answer.model_dump(mode="json"))))
                 finally:
                     patience.stop()
         except ProviderFailed:
@@ -107,16 +108,15 @@ class LongTail:
             raise _failure(failed) from None
 
 
-async def _listen(chunks: Any, patience: Patience, question: Question, heard: Transcript) -> None:
-    stream = PassThrough(question, heard)
+async def _listen(chunks: Any, patience: Patience, passage: Passage) -> None:
     patience.expect(SILENCE_S)
     try:
         async for chunk in chunks:
             patience.heard()
-            stream.hear(Heard([orjson.dumps(piece) for piece in _apart(chunk.model_dump(mode="json"))], None))
+            passage.hear(Heard([orjson.dumps(piece) for piece in _apart(chunk.model_dump(mode="json"))], None))
     finally:
         await chunks.aclose()
-    stream.end()
+    passage.end()
 
 
 def _apart(chunk: Json) -> list[Json]:

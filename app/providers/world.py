@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from app.providers import counting
 from app.providers.anthropic import AnthropicWire
 from app.providers.catalogue import load_catalogue
+from app.providers.embeddings import EmbeddingsWire
 from app.providers.endpoints import Endpoint, endpoints, listed_providers
 from app.providers.litellm_library import ready
 from app.providers.longtail import LongTail
+from app.providers.messages import MessagesWire
 from app.providers.openai import OpenAiWire
+from app.providers.passing import Passage, PassThrough
+from app.providers.responses import ResponsesWire
+from app.providers.translation import WIRES, Translation, inner_question
 from app.providers.transport import Transport
 from app.settings import Settings
-from handlers.ports import Question, Transcript
-from handlers.rules.catalogue import Offer
+from events.completions import Wire
+from handlers.ports import ProviderFailed, Question, Transcript
+from handlers.rules.catalogue import Offer, ProviderWire
 from handlers.rules.rating import Usage
 
 
 class Adapter(Protocol):
-    """How one provider is asked."""
+    """How one provider is asked, in any wire."""
 
     async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None: ...
+
+
+class InnerAdapter(Protocol):
+    """How one provider is asked in the inner form."""
+
+    async def ask(self, offer: Offer, question: Question, passage: Passage, *, deadline_s: float) -> None: ...
+
+
+_SAME: Mapping[tuple[Wire, ProviderWire], Callable[[Endpoint, Transport], Adapter]] = {
+    ("anthropic", "anthropic"): MessagesWire,
+    ("responses", "openai"): ResponsesWire,
+    ("embeddings", "openai"): EmbeddingsWire,
+}
+"""(client's wire, provider's wire) → who passes it on untouched. Chat completions are the inner form itself; every pair
+that does not stand here is translated."""
 
 
 class World:
@@ -51,7 +73,7 @@ class World:
         adapter = self._adapters.get((offer.provider, key))
         if adapter is None:
             self._transport = self._transport or Transport()
-            adapter = adapter_for(self._endpoints[offer.provider].with_key(key), self._transport)
+            adapter = AnyWire(self._endpoints[offer.provider].with_key(key), self._transport)
             self._adapters[offer.provider, key] = adapter
         await adapter.ask(offer, question, heard, deadline_s=deadline_s)
 
@@ -59,7 +81,28 @@ class World:
         return counting.count(question, text)
 
 
-def adapter_for(endpoint: Endpoint, transport: Transport) -> Adapter:
+class AnyWire:
+    """One provider, asked in the client's wire where it speaks that, and in the inner form where it does not."""
+
+    def __init__(self, endpoint: Endpoint, transport: Transport) -> None:
+        self._endpoint = endpoint
+        self._inner = _inner(endpoint, transport)
+        self._same = {wire: make(endpoint, transport) for (wire, of), make in _SAME.items() if of == endpoint.wire}
+
+    async def ask(self, offer: Offer, question: Question, heard: Transcript, *, deadline_s: float) -> None:
+        same = self._same.get(question.wire)
+        if same is not None and (question.wire != "responses" or "responses" in offer.capabilities):
+            await same.ask(offer, question, heard, deadline_s=deadline_s)
+        elif question.wire == "openai":
+            await self._inner.ask(offer, question, PassThrough(question, heard), deadline_s=deadline_s)
+        elif question.wire in WIRES:
+            inner = inner_question(question, offer, self._endpoint)
+            await self._inner.ask(offer, inner, Translation(question, heard), deadline_s=deadline_s)
+        else:
+            raise ProviderFailed("not_found", "This provider has no embeddings.")
+
+
+def _inner(endpoint: Endpoint, transport: Transport) -> InnerAdapter:
     match endpoint.wire:
         case "openai":
             return OpenAiWire(endpoint, transport)

@@ -9,7 +9,7 @@ import orjson
 
 from app.providers.endpoints import Endpoint
 from app.providers.transport import Transport
-from app.providers.world import Adapter, adapter_for
+from app.providers.world import Adapter, AnyWire
 from handlers.ports import ProviderFailed, Question, Transcript
 from handlers.rules.catalogue import Offer, ProviderWire
 
@@ -68,7 +68,7 @@ async def ask(
     """Ask once. With a transport of its own, which is closed, unless an adapter is given."""
     outcome = Outcome()
     transport = transport or Transport()
-    using = adapter or adapter_for(Endpoint("fake", wire, base_url, "secret"), transport)
+    using = adapter or AnyWire(Endpoint("fake", wire, base_url, "secret"), transport)
     try:
         await using.ask(offer(wire, upstream), asked, outcome.heard, deadline_s=deadline_s)
     except ProviderFailed as failed:

@@ -11,8 +11,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from app.providers.endpoints import Endpoint
-from app.providers.openai import OpenAiWire
 from app.providers.transport import Transport
+from app.providers.world import AnyWire
 from handlers.rules.rating import Usage
 from tests.fakes.provider import (
     DONE,
@@ -198,7 +198,7 @@ async def test_being_cancelled_closes_the_connection() -> None:
         outcome = Outcome()
         outcome.heard.frame = lambda frames: spoken.set()
         transport = Transport()
-        wire = OpenAiWire(Endpoint("fake", "openai", fake.base_url), transport)
+        wire = AnyWire(Endpoint("fake", "openai", fake.base_url), transport)
         task = asyncio.ensure_future(wire.ask(offer(), question(True), outcome.heard, deadline_s=10))
         await spoken.wait()
         task.cancel()
@@ -211,7 +211,7 @@ async def test_being_cancelled_closes_the_connection() -> None:
 async def test_connections_are_used_again() -> None:
     async with provider(streamed(*openai_events(WORDS)), answered(openai_answer("a"))) as fake:
         transport = Transport()
-        wire = OpenAiWire(Endpoint("fake", "openai", fake.base_url), transport)
+        wire = AnyWire(Endpoint("fake", "openai", fake.base_url), transport)
         for stream in (True, False, False):
             await ask(fake.base_url, question(stream), adapter=wire)
         await transport.close()
@@ -221,7 +221,7 @@ async def test_connections_are_used_again() -> None:
 async def test_a_pooled_connection_that_was_closed_meanwhile_is_replaced_once() -> None:
     async with provider(answered(openai_answer("a")), Script(speaks=False), answered(openai_answer("b"))) as fake:
         transport = Transport()
-        wire = OpenAiWire(Endpoint("fake", "openai", fake.base_url), transport)
+        wire = AnyWire(Endpoint("fake", "openai", fake.base_url), transport)
         await ask(fake.base_url, question(False), adapter=wire)
         outcome = await ask(fake.base_url, question(False), adapter=wire)
         await transport.close()
