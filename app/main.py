@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from app import migrate, ready, telemetry
 from app.database import borrowed
 from app.http import docs, openapi
+from app.http.cache import Cache
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
 from app.http.embeddings import EmbeddingsDoor
@@ -28,6 +29,7 @@ from app.http.models import Models
 from app.http.requests import Requests
 from app.http.server import serve
 from app.http.shell import Shell
+from app.http.stored_responses import Responses
 from app.settings import Settings, settings
 from app.sockets import listen
 from app.wiring import WebParts, preflight, web_parts
@@ -79,9 +81,11 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         Route("/v1/chat/completions", Completions(parts, ChatDoor(parts, "/v1/chat/completions")), methods=["POST"]),
         Route("/v1/chat", Completions(parts, ChatDoor(parts, "/v1/chat")), methods=["POST"]),
         *Messages(parts).routes(),
+        *Responses(parts, leaving).routes(),
         Route("/v1/embeddings", Completions(parts, EmbeddingsDoor()), methods=["POST"]),
         *Models(parts).routes(),
         *Requests(parts, leaving).routes(),
+        *Cache(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),
         *openapi.routes(),

@@ -221,6 +221,26 @@ class RequestView(_View):
     """Provider asked to first delta."""
 
 
+class CacheForgotten(_View):
+    """No kept answer is given any more."""
+
+    object: Literal["cache"] = "cache"
+    deleted: Literal[True] = True
+
+
+class CacheStats(_View):
+    """What the response cache was good for."""
+
+    object: Literal["cache.stats"] = "cache.stats"
+    since: str
+    requests: int
+    """Billable ones, those answered from the cache included."""
+    hits: int
+    """Answered from the cache, for nothing."""
+    saved: CostView
+    """What these answers had cost when a provider gave them."""
+
+
 class ListView(_View):
     """One page, newest first."""
 

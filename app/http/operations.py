@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from app.http.answers import (
     AnthropicErrorBody,
+    CacheForgotten,
+    CacheStats,
     ChatCompletion,
     EmbeddingList,
     ErrorBody,
@@ -83,7 +85,20 @@ _DISCONNECT = Parameter(
 _OPTIMIZE = Parameter(
     "x-helix-optimize", "header", "What the router should prefer.", choices=("cost", "speed", "quality")
 )
-_ASKING = (_IDEMPOTENCY, _PREFER, _DISCONNECT, _OPTIMIZE)
+_CACHE = Parameter(
+    "x-helix-cache",
+    "header",
+    "`on`: give the answer that an equal question of this account has had, and keep this one. `refresh`: keep it, take none.",
+    choices=("on", "off", "refresh"),
+)
+_CACHE_TTL = Parameter(
+    "x-helix-cache-ttl",
+    "header",
+    "Seconds, 1 to 604800: neither is an older answer given, nor this one kept for longer. The same as `cache.ttl` in the "
+    "body.",
+    "integer",
+)
+_ASKING = (_IDEMPOTENCY, _PREFER, _DISCONNECT, _OPTIMIZE, _CACHE, _CACHE_TTL)
 _VERSION = Parameter(
     "anthropic-version", "header", "`2023-06-01` where none is sent; `2026-10-21` takes no sampling fields."
 )
@@ -239,6 +254,24 @@ OPERATIONS: Final = (
         "Stops the provider call. What was used until then is recorded.",
         {200: Answer("The request.", RequestView)} | _refusals(401, 404, 409, 429),
         (_REQUEST,),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/cache",
+        "Cache",
+        "Forget kept answers",
+        "From now on none of the account's kept answers is given any more, in every process.",
+        {200: Answer("They are forgotten.", CacheForgotten)} | _refusals(401, 429, 503),
+    ),
+    Operation(
+        "GET",
+        "/v1/cache/stats",
+        "Cache",
+        "What the cache has saved",
+        "How many requests were answered from the cache, and what these answers had cost.",
+        {200: Answer("The numbers.", CacheStats)} | _refusals(400, 401, 429, 503),
+        (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
+        example="?days=7",
     ),
     Operation(
         "GET",
