@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from app.log import keys
-from app.log.connection import Connection, LogGone
-from app.log.nodes import Nodes
+from app.log.connection import LogGone
+from app.log.nodes import Nodes, looking
+
+NAME: Final = "helix-partitions"
 
 
 class OtherCount(Exception):
@@ -31,8 +34,7 @@ async def agree(url: str, partitions: int) -> None:
     It lies in each partition, so that any node of a cluster knows it. While the node of partition 0 is away and no other
     has it, nothing is written: the one that is away may say something else.
     """
-    nodes = await _opened(url, partitions)
-    try:
+    async with looking(url, name=NAME, partitions=partitions) as nodes:
         found = await _written(nodes, partitions)
         _compare(found, partitions)
         if found[0] == "away" and partitions not in found:
@@ -48,27 +50,19 @@ async def agree(url: str, partitions: int) -> None:
         if 0 in missing and (first := int(await nodes("GET", keys.partitions(0)))) != partitions:
             # Two processes with two counts began at the same moment, and the other was first.
             raise OtherCount(first, partitions)
-    finally:
-        await nodes.close()
 
 
 async def check(url: str, partitions: int) -> None:
     """For who only looks: raises OtherCount like `agree`, and writes nothing."""
-    nodes = await _opened(url, partitions)
-    try:
+    async with looking(url, name=NAME, partitions=partitions) as nodes:
         _compare(await _written(nodes, partitions), partitions)
-    finally:
-        await nodes.close()
 
 
 async def written(url: str) -> int | None:
     """The count that is written down; None on a log that nobody has used. Raises LogGone, LogRefused."""
-    nodes = await _opened(url, 1)
-    try:
+    async with looking(url, name=NAME, partitions=1) as nodes:
         found = await nodes("GET", keys.partitions(0))
         return None if found is None else int(found)
-    finally:
-        await nodes.close()
 
 
 def _compare(found: Sequence[int | str | None], partitions: int) -> None:
@@ -91,16 +85,3 @@ async def _written(nodes: Nodes, partitions: int) -> list[int | str | None]:
     if all(one == "away" for one in found):
         raise LogGone("no server of the log answers", sent=False)
     return found
-
-
-async def _opened(url: str, partitions: int) -> Nodes:
-    async def nothing(connection: Connection, partitions: Sequence[int]) -> None:
-        """Nothing is declared before the count is agreed on."""
-
-    nodes = Nodes(url, name="partitions", partitions=partitions, prepare=nothing)
-    try:
-        await nodes.open()
-    except LogGone:
-        await nodes.close()
-        raise
-    return nodes

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from binascii import crc_hqx
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -85,6 +86,10 @@ class Nodes:
     def url_of(self, partition: int) -> str:
         """The address of the server that holds a partition."""
         return self._url_of[partition]
+
+    def address_of(self, partition: int) -> str:
+        """Host and port of that server, for people."""
+        return urlsplit(self._url_of[partition]).netloc.rpartition("@")[2] or self._url_of[partition]
 
     def groups(self) -> dict[str, list[int]]:
         """Address → the partitions that the server there holds."""
@@ -205,3 +210,18 @@ class Nodes:
         return urlunsplit(
             parts._replace(netloc=f"{credentials}@{netloc}" if credentials else netloc, path="", query="")
         )
+
+
+@asynccontextmanager
+async def looking(url: str, *, name: str, partitions: int) -> AsyncIterator[Nodes]:
+    """The servers, for who only looks: nothing is declared, no script is loaded. Raises LogGone."""
+
+    async def nothing(connection: Connection, partitions: Sequence[int]) -> None:
+        """Left as it is."""
+
+    nodes = Nodes(url, name=name, partitions=partitions, prepare=nothing)
+    try:
+        await nodes.open()
+        yield nodes
+    finally:
+        await nodes.close()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from app.doctor import as_document, check_log, examine
+from app.doctor import check_log
+from app.doctor.examine import examine
 from app.embedded.valkey import Valkey
 from app.log import Log
 from tests.conftest import MakeSettings
@@ -65,22 +66,23 @@ async def test_a_whole_helix_is_healthy_but_for_the_fsync_that_tests_do_without(
     await log.declare()
     await log.close()
 
-    checks = await examine(settings, tmp_path)
+    report = await examine(settings, tmp_path)
 
-    assert [check.name for check in checks if check.verdict == "bad"] == ["Postgres fsync"]
-    assert as_document(checks)["healthy"] is False
+    assert [check.name for check in report.checks if check.verdict == "bad"] == ["Postgres fsync"]
+    assert report.as_document()["healthy"] is False
+    assert {check.name for check in report.checks if check.verdict == "warning"} >= {"workers", "projectors"}
 
 
 async def test_every_fault_says_what_to_mend(make_settings: MakeSettings, tmp_path: Path) -> None:
     nowhere = "redis://127.0.0.1:1/0"
     settings = make_settings(redis_url=nowhere, cache_url=nowhere, database_url="postgresql://x@127.0.0.1:1/x")
 
-    checks = await examine(settings, tmp_path / "not" / "there")
+    checks = (await examine(settings, tmp_path / "not" / "there")).checks
 
     assert {check.name for check in checks if check.verdict == "bad"} >= {"log", "Postgres"}
     assert all(check.mend for check in checks if check.verdict != "good")
 
 
 async def test_undeclared_groups_are_found(make_settings: MakeSettings, tmp_path: Path) -> None:
-    checks = await examine(make_settings(), tmp_path)
+    checks = (await examine(make_settings(), tmp_path)).checks
     assert [check.mend for check in checks if check.name == "log groups"] == ["run `./helix migrate`"]
