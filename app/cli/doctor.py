@@ -122,7 +122,9 @@ def _readers(stands: Sequence[Stand]) -> list[Sequence[str]]:
         by = sorted({(one.held_by or "nobody").removeprefix("helix projector ") for one in mine})
         behind = sum(one.behind or 0 for one in mine)
         more = "+" if any(one.behind == COUNTED_MAX for one in mine) else ""
-        rows.append((name, f"{behind:,}{more}", _span(last.late_s), str(last.partition) if behind else "-", ", ".join(by)))
+        rows.append(
+            (name, f"{behind:,}{more}", _span(last.late_s), str(last.partition) if behind else "-", ", ".join(by))
+        )
     return rows
 
 
