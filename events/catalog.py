@@ -14,6 +14,7 @@ import pydantic_core
 from events.accounts import KeyCreated, KeyRevoked, UserCreated
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
 from events.message import Envelope, Message
+from events.responses import ResponseDeleted
 
 CATALOG: dict[str, type[Message]] = {
     kind.type: kind
@@ -25,6 +26,7 @@ CATALOG: dict[str, type[Message]] = {
         UserCreated,
         KeyCreated,
         KeyRevoked,
+        ResponseDeleted,
     )
 }
 

@@ -7,6 +7,7 @@ from projections.archive import ARCHIVE
 from projections.conversations import CONVERSATIONS
 from projections.projection import Projection
 from projections.requests import REQUESTS
+from projections.responses import RESPONSES
 from projections.usage import USAGE
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (REQUESTS, USAGE, CONVERSATIONS, ARCHIVE)
+PROJECTIONS: Final[tuple[Projection, ...]] = (REQUESTS, RESPONSES, USAGE, CONVERSATIONS, ARCHIVE)

@@ -27,6 +27,7 @@ from events.message import Envelope, sealed_bytes
 from projections import tables
 from projections.ended import ENDS, ends
 from projections.projection import Projection, Seen
+from projections.responses import is_kept
 
 _ATTEMPTS: Final = TypeAdapter(tuple[Attempt, ...])
 
@@ -118,7 +119,7 @@ def _row(seen: Seen, said: Envelope, ended: CompletionEnded) -> tuple[object, ..
         ended.ttft_ms,
         _ATTEMPTS.dump_json(ended.attempts).decode(),
         ended.routing.model_dump_json() if ended.routing else None,
-        sealed_bytes(ended.answer),
+        b"" if is_kept(ended) else sealed_bytes(ended.answer),
         ended.accepted_at,
         said.at,
         said.id,
@@ -135,7 +136,7 @@ REQUESTS: Final = Projection(name="requests", tables=(tables.requests,), apply=a
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """One ended request, as its account may see it. `answer` is sealed."""
+    """One ended request, as its account may see it. `answer` is sealed; it is empty when it has been deleted."""
 
     id: str
     api_key_id: str
@@ -170,7 +171,9 @@ class RequestRow:
 _SELECT: Final = """
 SELECT id, api_key_id::text, endpoint, wire, tier, asked_model, model, provider, stream, status, http_status,
   finish_reason, why, conversation_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost_usd,
-  usage_source, billable, latency_ms, ttft_ms, attempts::text, routing::text, answer, created_at, ended_at
+  usage_source, billable, latency_ms, ttft_ms, attempts::text, routing::text,
+  coalesce((SELECT kept.answer FROM responses AS kept WHERE kept.id = requests.id), answer) AS answer,
+  created_at, ended_at
 FROM requests WHERE user_id = CAST(:account AS uuid)
 """
 

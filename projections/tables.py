@@ -84,6 +84,24 @@ requests: Final = Table(
     Index("idx_requests_user_model", "user_id", "asked_model", text("id DESC")),
 )
 
+responses: Final = Table(
+    "responses",
+    metadata,
+    _needed("id", Text()),
+    _needed("user_id", UUID()),
+    Column("previous", Text()),
+    _needed("status", Text()),
+    _needed("http_status", Integer()),
+    Column("kept", LargeBinary()),
+    Column("answer", LargeBinary()),
+    _time("created_at"),
+    _time("ended_at"),
+    Column("deleted_at", DateTime(timezone=True)),
+    _needed("event_id", UUID()),
+    PrimaryKeyConstraint("id", name="responses_pkey"),
+    CheckConstraint("status IN ('completed', 'failed', 'cancelled')", name="responses_status_check"),
+)
+
 usage: Final = Table(
     "usage",
     metadata,

@@ -67,6 +67,38 @@ class TokenCount(_View):
     input_tokens: int
 
 
+class ResponseView(_View):
+    """OpenAI's response."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    """Unix seconds."""
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+    model: str
+    output: list[JsonObject]
+    error: JsonObject | None
+    incomplete_details: JsonObject | None
+    usage: JsonObject | None
+    previous_response_id: str | None
+    background: bool
+    store: bool
+
+
+class InputItems(_View):
+    object: Literal["list"] = "list"
+    data: list[JsonObject]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class DeletedResponse(_View):
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
 class Embedding(_View):
     object: Literal["embedding"] = "embedding"
     index: int
@@ -159,8 +191,9 @@ class ModelView(_View):
     output_usd_per_million: str | None
     prices_as_of: str | None
     """The day of the price sheet."""
+    kind: Literal["chat", "embedding"]
     capabilities: list[str]
-    """Among `tools`, `images`, `json`, `reasoning`."""
+    """Among `tools`, `images`, `json`, `reasoning`, `responses`."""
     simulated: bool
     """Answered by the sandbox, by no model."""
 
@@ -168,7 +201,7 @@ class ModelView(_View):
 class ModelList(_View):
     object: Literal["list"] = "list"
     data: list[ModelView]
-    has_more: Literal[False] = False
+    has_more: bool
     first_id: str | None
     last_id: str | None
 

@@ -31,7 +31,7 @@ from app.ids import new_id
 from app.live.listen import ClientGone, Follower
 from app.log import LogGone
 from app.log.connection import LogRefused
-from app.log.log import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
+from app.log.log import RETRY_S, Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
 from app.shedding import RETRY_AFTER_S
 from app.vault import Erased
 from app.wiring import WebParts
@@ -52,6 +52,12 @@ IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
 
 RETRIES_MAX: Final = 100
 """No SDK counts higher; more is noise."""
+
+SESSION_S: Final = 60
+"""How long a session that asks the same again means the same request: Codex's five retries are over in some ten seconds."""
+
+KEPT: Final = "kept"
+"""The field of an open request that says that its response is kept."""
 
 DISGUISE: Final = "anthropic/"
 """What every model may be called with in front, see `known_model`."""
@@ -185,7 +191,7 @@ class Completions:
         caching = cache_wish(headers, arrived.parsed, account_ttl_s=None)
         asked = await self._door.read(_without_cache(arrived))
         model = known_model(parts.catalogue, asked.model, asked.kind)
-        wish = _wish(headers, identity, self._door.endpoint, raw)
+        wish = _wish(headers, identity, self._door.endpoint, raw, asked.session)
         box = await self._box(identity.account)
         command = self._command(identity, asked, model, wish, caching, request, box)
         if wish.asynchronous or asked.promised:
@@ -201,46 +207,26 @@ class Completions:
             state["request_id"] = accepted
             ticket = Ticket(identity.account, accepted, asked.dialect, asked.stream, limits)
             if accepted != request:
-                follower = await self._follower(identity.account, accepted)
+                earlier = await follower(parts, identity.account, accepted)
                 repeated = replace(ticket, headers=(*limits, (b"idempotency-replayed", b"true")))
                 try:
-                    await deliver(repeated, follower, parts.log, parts.vault, receive, send, Progress())
+                    await deliver(repeated, earlier, parts.log, parts.vault, receive, send, Progress())
                 except ClientGone:
                     log.info("client_left", request_id=accepted, attached=True)
                 except LogGone:
                     raise _gone() from None
                 finally:
-                    await follower.close()
+                    await earlier.close()
                 return
             progress = Progress()
             try:
                 await deliver(ticket, waiting, parts.log, parts.vault, receive, send, progress)
             except ClientGone:
                 if not wish.stay and not asked.stay:
-                    self._leave(identity.account, request, None if progress.begun else wish.retry_count)
+                    again = wish.retry_count if asked.session or not progress.begun else None
+                    self._leave(identity.account, request, again)
             except LogGone:
                 raise _gone() from None
-
-    async def _follower(self, account: str, request: str) -> Follower:
-        """The ear for a request that was asked before: its live stream, or, when that is gone, what is remembered."""
-        parts = self._parts
-        try:
-            standing = await parts.log.standing(account, request)
-            told = standing is not None and not (
-                standing.event and await parts.log.event(account, standing.event) is None
-            )
-        except (LogGone, LogRefused):
-            raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
-        if told:
-            return following(parts.log, account, request)
-        try:
-            async with parts.database.connect() as connection:
-                row = await read_model.find(connection, account, request)
-        except (OSError, DBAPIError):
-            raise Refused(503, "database_unavailable", "The answer cannot be read just now; try again.") from None
-        if row is None:
-            raise Refused(503, "answer_unavailable", "The answer is not there yet; try again.")
-        return remembering(row)
 
     async def _box(self, account: str) -> Box:
         vault = self._parts.vault
@@ -290,6 +276,8 @@ class Completions:
             "endpoint": ask.endpoint,
             "stream": "1" if ask.stream else "",
         }
+        if ask.kept is not None:
+            fields[KEPT] = "1"
         try:
             admission = await self._parts.log.admit(command, limits, wish.repeat, fields)
         except LogGone as gone:
@@ -343,7 +331,28 @@ class Completions:
         task.add_done_callback(self._leaving.discard)
 
 
-def _wish(headers: Headers, identity: Identity, endpoint: str, raw: bytes) -> Wish:
+async def follower(parts: WebParts, account: str, request: str) -> Follower:
+    """The ear for a request that was asked before: its live stream, or, when that is gone, what is remembered."""
+    try:
+        standing = await parts.log.standing(account, request)
+        told = standing is not None and not (standing.event and await parts.log.event(account, standing.event) is None)
+    except (LogGone, LogRefused):
+        raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
+    if told:
+        return following(parts.log, account, request)
+    try:
+        async with parts.database.connect() as connection:
+            row = await read_model.find(connection, account, request)
+    except (OSError, DBAPIError):
+        raise Refused(503, "database_unavailable", "The answer cannot be read just now; try again.") from None
+    if row is None:
+        raise Refused(503, "answer_unavailable", "The answer is not there yet; try again.")
+    if not row.answer:
+        raise Refused(404, "answer_deleted", "The answer to this request has been deleted.")
+    return remembering(row)
+
+
+def _wish(headers: Headers, identity: Identity, endpoint: str, raw: bytes, session: str | None) -> Wish:
     """What the headers ask for. Raises Refused for one that makes no sense."""
     asynchronous = stay = False
     key: str | None = None
@@ -363,14 +372,19 @@ def _wish(headers: Headers, identity: Identity, endpoint: str, raw: bytes) -> Wi
                 stay = _one_of("x-helix-on-disconnect", value, ("continue", "cancel")) == "continue"
             case b"x-helix-optimize":
                 optimize = cast(Optimize, _one_of("x-helix-optimize", value, ("cost", "speed", "quality")))
+    by_session = session is not None and key is None and retry_count is None
     digest = ""
-    if key is not None or retry_count is not None:
+    if by_session:
+        retry_count = 0
+        digest = sha256(b"\0".join((endpoint.encode(), str(session).encode(), raw))).hexdigest()
+    elif key is not None or retry_count is not None:
         digest = sha256(endpoint.encode() + b"\0" + raw).hexdigest()
     repeat = Repeat(
         caller=identity.api_key_id,
         idempotency_digest=sha256(key.encode()).hexdigest() if key is not None else None,
         body_digest=digest,
-        retry="" if retry_count is None else "attach" if retry_count else "note",
+        retry="" if retry_count is None else "attach" if retry_count or by_session else "note",
+        retry_s=SESSION_S if by_session else RETRY_S,
     )
     return Wish(asynchronous, repeat, None if retry_count is None else min(retry_count, RETRIES_MAX), stay, optimize)
 

@@ -53,6 +53,18 @@ class Ticket:
     stream: bool
     headers: tuple[Header, ...] = ()
     """What every answer to this client carries."""
+    resumed: Resumed | None = None
+    """This client follows what another call has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where a client goes on that has heard of its request before. How it ends is told in the stream in any case."""
+
+    events: int
+    """How many events of the answer it has had."""
+    ending_only: bool = False
+    """They may be of an attempt that is void by now: only the closing event can be told without mixing two."""
 
 
 @dataclass(slots=True)
@@ -62,7 +74,9 @@ class Progress:
     begun: bool = False
     """The head is out."""
     events: int = 0
-    """How many events of the answer are out; pings are none."""
+    """How many events of the answer are out, or were had before; pings are none."""
+    worded: bool = False
+    """A word of the answer is out, or was had before."""
 
 
 async def ended(log: Log, account: str, request: str) -> CompletionEnded | None:
@@ -157,21 +171,34 @@ async def _send_whole(ticket: Ticket, meta: LastWord, answer: bytes, send: Send)
 
 async def _stream(ticket: Ticket, ear: Ear, log: Log, vault: Vault, send: Send, progress: Progress) -> None:
     box: Opener = vault.cached(ticket.account) or await vault.box(ticket.account)
+    resumed = ticket.resumed or Resumed(0)
+    if ticket.resumed:
+        await _begin(ticket, {}, send, progress)
+        progress.worded = bool(resumed.events) and not resumed.ending_only
     while True:
         heard = await ear.next()
         if heard is None:
             await _begin(ticket, {}, send, progress)
             await _say(send, ticket.dialect.ping)
             continue
-        if heard.restarted and progress.events:
-            anew = "The answer broke off and was begun anew; ask for the request by its id."
-            await _say(send, _broken(ticket, anew, "restarted", progress), more=False)
-            return
+        if heard.restarted:
+            if progress.worded:
+                anew = "The answer broke off and was begun anew; ask for the request by its id."
+                await _say(send, _broken(ticket, anew, "restarted", progress), more=False)
+                return
+            progress.events = 0
         if heard.frame.kind == "d":
             piece = box.open("frame", ticket.request, heard.frame.body)
             await _begin(ticket, meta_of(heard), send, progress)
-            await _say(send, piece)
+            had = resumed.events - progress.events
             progress.events += piece.count(b"\n\n")  # whole events, and JSON has no bare line feed
+            if resumed.ending_only:
+                continue
+            if had > 0:
+                piece = b"".join(one + b"\n\n" for one in piece.split(b"\n\n")[had:-1])
+            if piece:
+                await _say(send, piece)
+                progress.worded = True
         elif heard.frame.kind == "e":
             await _end_stream(ticket, heard, log, vault, send, progress)
             return
@@ -189,6 +216,8 @@ async def _end_stream(ticket: Ticket, heard: Heard, log: Log, vault: Vault, send
     answer = b""
     if not progress.events or dialect.closing_needs_answer:
         answer = await _answer(ticket, heard, log, vault)
+    if ticket.resumed:
+        progress.events = max(progress.events, ticket.resumed.events)
     if not progress.events:
         await _begin(ticket, meta, send, progress)
         retold = dialect.retold(ticket.request, answer)

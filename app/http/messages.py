@@ -22,7 +22,7 @@ from app.http.message_shapes import CountBody, MessagesBody, refuse_outdated
 from app.http.refusals import Refused
 from app.http.shapes import shaped
 from app.live.last_word import LastWord
-from app.providers.counting import question_tokens
+from app.providers.counting import anthropic_tokens
 from app.wiring import WebParts
 from events.completions import Wire
 
@@ -106,7 +106,7 @@ class Messages:
         refuse_outdated(body, version_of(headers))
         known_model(self._parts.catalogue, body.model, "chat")
         # The encoding takes half a second to load, and a long text some milliseconds of the event loop.
-        tokens = await asyncio.to_thread(question_tokens, raw)
+        tokens = await asyncio.to_thread(anthropic_tokens, raw)
         answer = orjson.dumps({"input_tokens": tokens})
         told = {"request-id": request.scope["state"]["request_id"]}
         return Response(answer, media_type="application/json", headers=told)

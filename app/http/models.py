@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.http.authentication import identify
+from app.http.authentication import header, identify
+from app.http.completions import DISGUISE
 from app.http.delivery import usd
 from app.http.refusals import Refused
 from app.wiring import WebParts
@@ -18,29 +20,31 @@ from handlers.rules.catalogue import Offer
 
 AUTO: Final = "auto"
 
+PAGE_MAX: Final = 1000
+"""Anthropic's own bound, and what Claude Code asks for."""
+
+FAMILIAR: Final = ("claude", "anthropic")
+"""Claude Code's picker shows models whose names begin so, and no others."""
+
+Views = dict[str, dict[str, Any]]
+"""Models as they are shown, by id; the door is the one place where a bare dict is allowed."""
+
 
 class Models:
     """The catalogue as its clients see it. It does not change while the process runs, so it is written once."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
-        views: dict[str, dict[str, Any]] = {}
+        views: Views = {}
         for offer in parts.catalogue:
             for name in dict.fromkeys((offer.model, offer.id)):
                 views.setdefault(name, _view(name, offer))
         if views:
             views[AUTO] = _auto()
-        self._views = {name: orjson.dumps(view) for name, view in views.items()}
-        ids = list(views)
-        self._list = orjson.dumps(
-            {
-                "object": "list",
-                "data": list(views.values()),
-                "has_more": False,
-                "first_id": ids[0] if ids else None,
-                "last_id": ids[-1] if ids else None,
-            }
-        )
+        disguised = _disguised(views)
+        self._views = {name: orjson.dumps(view) for name, view in (disguised | views).items()}
+        self._openai = _Pages(views)
+        self._anthropic = _Pages(disguised)
 
     def routes(self) -> list[Route]:
         return [
@@ -49,8 +53,10 @@ class Models:
         ]
 
     async def list(self, request: Request) -> Response:
+        """All models; a page of them for who asks with a limit."""
         await identify(self._parts.identities, request.scope["headers"], "chat")
-        return Response(self._list, media_type="application/json")
+        anthropic = header(request.scope["headers"], b"anthropic-version") is not None
+        return Response((self._anthropic if anthropic else self._openai).page(request), media_type="application/json")
 
     async def show(self, request: Request) -> Response:
         await identify(self._parts.identities, request.scope["headers"], "chat")
@@ -61,10 +67,64 @@ class Models:
         return Response(view, media_type="application/json")
 
 
+class _Pages:
+    """One list of models, whole and in parts."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = list(views.values())
+        self._places = {name: place for place, name in enumerate(views)}
+        self._all = _list(self._views, more=False)
+
+    def page(self, request: Request) -> bytes:
+        """What the query asks for. Raises Refused 400 when it makes no sense."""
+        query = request.query_params
+        limit = query.get("limit")
+        after, before = query.get("after_id") or query.get("after"), query.get("before_id")
+        if limit is None and after is None and before is None:
+            return self._all
+        if limit is not None and (not re.fullmatch(r"\d{1,4}", limit) or not 1 <= int(limit) <= PAGE_MAX):
+            raise Refused(400, "invalid_value", f"`limit` is a number from 1 to {PAGE_MAX}.", param="limit")
+        most = int(limit) if limit is not None else PAGE_MAX
+        if before is not None:
+            end = self._place("before_id", before)
+            first = max(0, end - most)
+            return _list(self._views[first:end], more=first > 0)
+        first = 0 if after is None else self._place("after_id", after) + 1
+        return _list(self._views[first : first + most], more=first + most < len(self._views))
+
+    def _place(self, param: str, id: str) -> int:
+        if id not in self._places:
+            raise Refused(400, "invalid_value", f"`{param}` is the id of a model.", param=param)
+        return self._places[id]
+
+
+def _list(views: list[dict[str, Any]], *, more: bool) -> bytes:
+    return orjson.dumps(
+        {
+            "object": "list",
+            "data": views,
+            "has_more": more,
+            "first_id": views[0]["id"] if views else None,
+            "last_id": views[-1]["id"] if views else None,
+        }
+    )
+
+
+def _disguised(views: Views) -> Views:
+    """The models that answer messages, each under a name that Anthropic's clients show."""
+    named = {
+        name if name.startswith(FAMILIAR) else DISGUISE + name: view
+        for name, view in views.items()
+        if view["kind"] == "chat"
+    }
+    return {name: view | {"id": name} for name, view in named.items()}
+
+
 def _view(name: str, offer: Offer) -> dict[str, Any]:
     price = offer.price
     return _shape(name, offer.provider, offer.created) | {
         "provider": offer.provider,
+        "kind": offer.kind,
         "context_window": offer.context_window,
         "output_tokens_max": offer.output_tokens_max,
         "input_usd_per_million": usd(price.input) if price else None,
@@ -79,6 +139,7 @@ def _auto() -> dict[str, Any]:
     """The name under which the router chooses."""
     return _shape(AUTO, "helix", 0) | {
         "provider": None,
+        "kind": "chat",
         "context_window": None,
         "output_tokens_max": None,
         "input_usd_per_million": None,

@@ -16,19 +16,23 @@ from app.http.answers import (
     CacheForgotten,
     CacheStats,
     ChatCompletion,
+    DeletedResponse,
     EmbeddingList,
     ErrorBody,
     HealthView,
     HelixCompletion,
+    InputItems,
     ListView,
     MessageView,
     ModelList,
     ModelView,
     RequestView,
+    ResponseView,
     TokenCount,
 )
 from app.http.embeddings import EmbeddingsBody
 from app.http.message_shapes import CountBody, MessagesBody
+from app.http.response_shapes import ResponsesBody
 from app.http.shapes import ChatBody
 
 Where = Literal["path", "query", "header"]
@@ -103,6 +107,7 @@ _VERSION = Parameter(
     "anthropic-version", "header", "`2023-06-01` where none is sent; `2026-10-21` takes no sampling fields."
 )
 _BETA = Parameter("anthropic-beta", "header", "Names of Anthropic's beta features; sent on to Anthropic's own models.")
+_RESPONSE = Parameter("id", "path", "The id of the response, `resp_…`.")
 _REQUEST = Parameter("id", "path", "The id of the request, from `x-request-id`.")
 
 _REFUSALS: Final = {
@@ -179,6 +184,67 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST",
+        "/v1/responses",
+        "Responses",
+        "Create a response",
+        "OpenAI's route, Codex's too, for any model. Unless `store` is false, the response is kept; with `background` it is "
+        "answered at once and goes on.",
+        {200: Answer("The response, or its stream.", ResponseView)} | _ASKED | _ASKING_REFUSED,
+        _ASKING,
+        ResponsesBody,
+        '{"model": "auto", "input": "Hello!"}',
+        streams=True,
+    ),
+    Operation(
+        "GET",
+        "/v1/responses/{id}",
+        "Responses",
+        "One response",
+        "How it stands; or, with `stream=true`, its events, while it runs and after it has ended.",
+        {200: Answer("The response, or its stream.", ResponseView)} | _refusals(400, 401, 404, 429),
+        (
+            _RESPONSE,
+            Parameter("stream", "query", "Its events instead.", "boolean"),
+            Parameter("starting_after", "query", "Only events behind the one of this sequence number.", "integer"),
+        ),
+        streams=True,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/responses/{id}",
+        "Responses",
+        "Delete a response",
+        "Its content is gone for good; the request's metadata and price stay. One that runs is stopped first.",
+        {200: Answer("It is deleted.", DeletedResponse)} | _refusals(401, 404, 409, 429),
+        (_RESPONSE,),
+    ),
+    Operation(
+        "POST",
+        "/v1/responses/{id}/cancel",
+        "Responses",
+        "Cancel a response",
+        "Stops the provider call, whether in the background or not. What was used until then is recorded.",
+        {200: Answer("The response.", ResponseView)} | _refusals(401, 404, 429),
+        (_RESPONSE,),
+    ),
+    Operation(
+        "GET",
+        "/v1/responses/{id}/input_items",
+        "Responses",
+        "What a response was asked",
+        "The items of its own input; those of earlier responses are theirs.",
+        {200: Answer("One page.", InputItems)} | _refusals(400, 401, 404, 429),
+        (
+            _RESPONSE,
+            Parameter("limit", "query", "How many, 1 to 100.", "integer"),
+            Parameter("order", "query", "Newest first, or as they were sent.", choices=("desc", "asc")),
+            Parameter("after", "query", "Those behind this item."),
+            Parameter("include", "query", "Taken, and without effect: everything is shown."),
+        ),
+        example="?limit=10&order=asc",
+    ),
+    Operation(
+        "POST",
         "/v1/embeddings",
         "Embeddings",
         "Create embeddings",
@@ -193,8 +259,15 @@ OPERATIONS: Final = (
         "/v1/models",
         "Models",
         "List models",
-        "Every model that can be asked for, with its provider, window and price.",
-        {200: Answer("All models.", ModelList)} | _refusals(401, 429),
+        "Every model that can be asked for, with its provider, kind, window and price. With `anthropic-version` those that "
+        "answer messages, each under a name that Anthropic's clients show.",
+        {200: Answer("All models.", ModelList)} | _refusals(400, 401, 429),
+        (
+            Parameter("limit", "query", "How many, 1 to 1000.", "integer"),
+            Parameter("after_id", "query", "Those behind this model."),
+            Parameter("before_id", "query", "Those in front of this model."),
+            Parameter("anthropic-version", "header", "Anthropic's clients send it."),
+        ),
     ),
     Operation(
         "GET",
