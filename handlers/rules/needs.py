@@ -101,7 +101,7 @@ def _asks_its_own(wire: Wire, asked: Json) -> bool:
     return any(_kind(tool) not in _ORDINARY_TOOLS for tool in _list(asked.get("tools")))
 
 
-def _format(asked: Json) -> object:
+def _format(asked: Json) -> str | None:
     """The form that the answer is to have: OpenAI's two wires and Anthropic's name it each in their own place."""
     for name in ("response_format", "output_format"):
         if kind := _kind(asked.get(name)):
@@ -124,7 +124,7 @@ def _of(parts: Iterable[object]) -> Iterator[tuple[str, int]]:
     for part in parts:
         kind = _kind(part)
         if kind in _ATTACHMENTS:
-            yield str(kind), _size(part)
+            yield kind, _size(part)
         elif kind == "tool_result" and isinstance(part, dict):
             yield from _of(_list(part.get("content")))
 
@@ -137,8 +137,9 @@ def _size(value: object) -> int:
     return sum(_size(each) for each in inner)
 
 
-def _kind(value: object) -> object:
-    return value.get("type") if isinstance(value, dict) else None
+def _kind(value: object) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _list(value: object) -> list[object]:

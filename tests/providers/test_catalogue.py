@@ -12,7 +12,7 @@ from app.providers.catalogue import load_catalogue
 from app.providers.endpoints import endpoints, listed_providers
 from app.settings import Settings
 from handlers.rules.catalogue import Offer, Price
-from handlers.rules.routing import route
+from handlers.rules.routing import Wanted, route
 
 TODAY = date(2026, 11, 22)
 
@@ -176,7 +176,7 @@ def test_the_sandbox_s_models_are_marked_as_a_simulation() -> None:
     catalogue = load_catalogue(settings(helix_sandbox_url="http://127.0.0.1:1"))
     assert {offer.id for offer in catalogue} == {f"sandbox/{name}" for name in ("echo", "lorem", "tools", "faulty")}
     assert all(offer.simulated and offer.price is None for offer in catalogue)
-    assert route(catalogue, "auto").candidates[0].id == "sandbox/echo"
+    assert route(catalogue, Wanted("auto")).candidates[0].offer.id == "sandbox/echo"
 
 
 @pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from handlers.rules.catalogue import Offer, Price
 
 
@@ -17,5 +19,20 @@ def offer(
     quality: int = 50,
     weight: int = 1,
     auto: bool = True,
+    context_window: int | None = None,
+    capabilities: Iterable[str] = (),
+    keys: tuple[int, ...] = (1,),
 ) -> Offer:
-    return Offer(provider, model, model, "openai", at, quality=quality, weight=weight, auto=auto)
+    return Offer(
+        provider,
+        model,
+        model,
+        "openai",
+        at,
+        quality=quality,
+        weight=weight,
+        auto=auto,
+        context_window=context_window,
+        capabilities=frozenset(capabilities),
+        keys=keys,
+    )

@@ -16,7 +16,8 @@ def step(kind: FailureKind, **given: Any) -> Step:
     """After the first call, with time left and nothing said."""
     usual: dict[str, Any] = {
         "attempts": 1,
-        "offers_left": 0,
+        "others": 0,
+        "resting": False,
         "text_seen": False,
         "retry_after_s": None,
         "seconds_left": 600.0,
@@ -39,28 +40,31 @@ def test_every_kind_has_its_consequence() -> None:
         ("server_error", NEXT, Step(0.25)),
         ("bad_request", GIVE_UP, GIVE_UP),
         ("context_overflow", NEXT, GIVE_UP),
-        ("content_policy", GIVE_UP, GIVE_UP),
+        # To an offer that the account's own chain names, if there is one; `others` counts no other.
+        ("content_policy", NEXT, GIVE_UP),
         ("auth", NEXT, GIVE_UP),
         ("not_found", NEXT, GIVE_UP),
         ("garbled", NEXT, Step(0.25)),
         ("cut", NEXT, Step(0.25)),
+        ("not_allowed", GIVE_UP, GIVE_UP),
+        ("cooling_down", GIVE_UP, GIVE_UP),
     ],
 )
 def test_another_offer_comes_before_a_second_try_of_the_same(kind: FailureKind, another: Step, alone: Step) -> None:
-    assert step(kind, offers_left=2) == another
-    assert step(kind, offers_left=0) == alone
+    assert step(kind, others=2) == another
+    assert step(kind, others=0) == alone
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("offers_left", [0, 3])
-def test_nothing_is_asked_again_once_text_may_have_been_seen(kind: FailureKind, offers_left: int) -> None:
-    assert step(kind, text_seen=True, offers_left=offers_left) == GIVE_UP
+@pytest.mark.parametrize("others", [0, 3])
+def test_nothing_is_asked_again_once_text_may_have_been_seen(kind: FailureKind, others: int) -> None:
+    assert step(kind, text_seen=True, others=others) == GIVE_UP
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("offers_left", [0, 3])
-def test_the_calls_of_one_request_are_bounded(kind: FailureKind, offers_left: int) -> None:
-    assert step(kind, attempts=ATTEMPTS_MAX, offers_left=offers_left) == GIVE_UP
+@pytest.mark.parametrize("others", [0, 3])
+def test_the_calls_of_one_request_are_bounded(kind: FailureKind, others: int) -> None:
+    assert step(kind, attempts=ATTEMPTS_MAX, others=others) == GIVE_UP
 
 
 @pytest.mark.parametrize(
@@ -77,8 +81,11 @@ def test_the_calls_of_one_request_are_bounded(kind: FailureKind, offers_left: in
         ({"attempts": 2}, Step(0.5)),
         ({"attempts": 3}, Step(1.0)),
         ({"attempts": 3, "chance": 0.5}, Step(1.5)),
+        # What is known to be down is not asked again.
+        ({"resting": True}, GIVE_UP),
+        ({"resting": True, "others": 1}, NEXT),
         # Whoever else offers it is not made to wait for the one who is busy.
-        ({"retry_after_s": 1.5, "offers_left": 1}, NEXT),
+        ({"retry_after_s": 1.5, "others": 1}, NEXT),
     ],
 )
 def test_the_same_offer_is_asked_again_after_the_pause_it_wants_if_there_is_time(
