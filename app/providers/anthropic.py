@@ -59,6 +59,7 @@ class AnthropicWire:
             self._url, asked.headers, asked.body, stream=question.stream, deadline_s=deadline_s
         )
         async with posted as reply:
+            passage.heard.limited_s = reply.limited_s
             if question.stream:
                 await _listen(library, reply, asked, passage)
             else:

@@ -3,8 +3,9 @@ sandbox. Cheap and without litellm's import, so that every process may hold it."
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from app.providers.endpoints import SANDBOX, Endpoint, ListedModel, ListedProvider, endpoints, listed_providers
 from app.providers.price_list import PRICES_FILE, Listed, PriceList, price_list
@@ -14,6 +15,10 @@ from handlers.rules.rating import price_version
 
 _FINE_TUNED = "ft:"
 """Entries of this prefix are prices for other people's fine-tuned models, not models."""
+
+_RESPONSES = frozenset({"responses"})
+_SPOKEN = {"openai": _RESPONSES}
+"""What a built-in provider speaks beside its wire."""
 
 _SANDBOX_MODELS = ("echo", "lorem", "tools", "faulty")
 _SANDBOX_CONTEXT_WINDOW = 128_000
@@ -41,6 +46,27 @@ def load_catalogue(settings: Settings, *, today: date | None = None) -> Catalogu
     return Catalogue.of(offers)
 
 
+def known_prices(settings: Settings, file: Path | None = None) -> dict[tuple[str, str], Price]:
+    """(provider, model) → its price today, of all there ever were: retired models, and providers without a key, too.
+
+    `file` stands in the place of `prices.toml`, and what it says wins over the operator's file as well. Raises ValueError
+    with one line that names the fault in a file.
+    """
+    prices = price_list(file or settings.helix_prices or PRICES_FILE)
+    found: dict[tuple[str, str], Price] = {}
+    for provider in PROVIDER_KEYS:
+        for name, listed in prices.of(provider):
+            if listed.price is not None:
+                found[provider, name.removeprefix(f"{provider}/")] = listed.price
+    written = {place: price for place, row in prices.corrections.items() if (price := row.dated_price)}
+    found |= written
+    for operated in listed_providers(settings.helix_providers):
+        for model in operated.model:
+            if price := _operated_price(operated, model, prices):
+                found[operated.name, model.id] = price
+    return found | written if file else found
+
+
 def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[Offer]:
     """A built-in provider's models that have a price: nothing is sold by guess."""
     for name, listed in prices.of(endpoint.provider):
@@ -62,7 +88,7 @@ def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[
             context_window=(row and row.context_window) or listed.context_window,
             output_tokens_max=listed.output_tokens_max,
             quality=row.quality if row and row.quality is not None else _DEFAULT_QUALITY,
-            capabilities=listed.capabilities,
+            capabilities=listed.capabilities | _SPOKEN.get(endpoint.provider, frozenset()),
             kind="chat" if listed.chat else "embedding",
             auto=bool(row and row.auto and listed.chat),
             price_version=price_version(endpoint.provider, model, price),
@@ -75,6 +101,7 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList, k
     upstream = model.upstream or model.id
     row = prices.corrections.get((provider.name, model.id))
     listed = _first(prices, (f"{provider.name}/{upstream}", upstream))
+    known = listed.capabilities if listed else frozenset()
     own = model.price(as_of="operator", source="HELIX_PROVIDERS")
     price = own or (row and row.dated_price) or (listed and listed.price) or None
     return Offer(
@@ -87,9 +114,8 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList, k
         output_tokens_max=model.output_tokens_max or (listed and listed.output_tokens_max) or None,
         quality=model.quality,
         weight=provider.weight,
-        capabilities=model.capabilities
-        if model.capabilities is not None
-        else (listed.capabilities if listed else frozenset()),
+        capabilities=(model.capabilities if model.capabilities is not None else known)
+        | (_RESPONSES if provider.responses else frozenset()),
         kind=model.kind,
         auto=model.auto and model.kind == "chat",
         keys=keys,
@@ -98,8 +124,16 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList, k
     )
 
 
-def _first(prices: PriceList, names: Iterable[str]) -> Listed | None:
-    return next((found for name in names if (found := prices.find(name))), None)
+def _operated_price(provider: ListedProvider, model: ListedModel, prices: PriceList) -> Price | None:
+    own = model.price(as_of="operator", source="HELIX_PROVIDERS")
+    row = prices.corrections.get((provider.name, model.id))
+    listed = _known(provider, model, prices)
+    return own or (row and row.dated_price) or (listed and listed.price) or None
+
+
+def _known(provider: ListedProvider, model: ListedModel, prices: PriceList) -> Listed | None:
+    upstream = model.upstream or model.id
+    return prices.find(f"{provider.name}/{upstream}") or prices.find(upstream)
 
 
 def _sandbox() -> Iterator[Offer]:
@@ -115,3 +149,4 @@ def _sandbox() -> Iterator[Offer]:
             auto=name in ("echo", "lorem"),
             simulated=True,
         )
+    yield Offer(SANDBOX, "embed", "embed", "openai", None, kind="embedding", auto=False, simulated=True)

@@ -46,6 +46,7 @@ class EmbeddingsWire:
         body = orjson.dumps(asked | {"model": offer.upstream})
         posted = self._transport.post(self._url, self._headers, body, stream=False, deadline_s=deadline_s)
         async with posted as reply:
+            heard.limited_s = reply.limited_s
             _take(await reply.body(), asked, inputs(given), question, heard)
 
 

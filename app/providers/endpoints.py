@@ -85,6 +85,8 @@ class ListedProvider(_Row):
     api_key_weights: tuple[_Weight, ...] | None = None
     """How the keys share the traffic, one number for each; left out: evenly."""
     weight: _Weight = 1
+    responses: bool = False
+    """It speaks OpenAI's responses too: they are passed on to it as they are."""
     model: tuple[ListedModel, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from app.providers.assembly import Garbled, Json, harmless, string, token_count
 from app.providers.counting import question_tokens, text_tokens
 from app.providers.endpoints import Endpoint
 from app.providers.failures import failure_in
+from app.providers.metered import metered_in
 from app.providers.named_events import NamedEvents, Step
 from app.providers.passing import NUL, ODD, garbled
 from app.providers.transport import Transport
@@ -63,6 +64,7 @@ class MessagesWire:
             self._url, headers, orjson.dumps(body), stream=question.stream, deadline_s=deadline_s
         )
         async with posted as reply:
+            heard.limited_s = reply.limited_s
             if not question.stream:
                 _take(await reply.body(), heard)
                 return
@@ -213,4 +215,4 @@ def usage_of(said: object) -> Usage | None:
     stored = token_count(said.get("cache_creation_input_tokens") or 0)
     if fresh is None or written is None or cached is None or stored is None:
         return None
-    return Usage(fresh + cached + stored, written, cached, stored)
+    return Usage(fresh + cached + stored, written, cached, stored, metered=metered_in(said))

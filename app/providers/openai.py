@@ -31,6 +31,7 @@ class OpenAiWire:
             headers = {**dict(question.forwarded), **headers}
         posted = self._transport.post(self._url, headers, body, stream=question.stream, deadline_s=deadline_s)
         async with posted as reply:
+            passage.heard.limited_s = reply.limited_s
             if question.stream:
                 await _listen(reply, passage)
             else:

@@ -23,6 +23,8 @@ ODD = (orjson.JSONDecodeError, TypeError, AttributeError, KeyError, IndexError, 
 class Passage(Protocol):
     """What an adapter gives an answer of the inner form to: it writes the transcript. All raise ProviderFailed."""
 
+    heard: Transcript
+
     def hear(self, events: Heard) -> bool:
         """Take what one read of a stream brought → whether the provider has said its last word."""
         ...
@@ -39,10 +41,10 @@ class Passage(Protocol):
 class PassThrough:
     """One answer as it goes by: frames out, everything that must be known about it kept."""
 
-    __slots__ = ("_assembly", "_done", "_heard", "_include_usage")
+    __slots__ = ("_assembly", "_done", "_include_usage", "heard")
 
     def __init__(self, question: Question, heard: Transcript) -> None:
-        self._heard = heard
+        self.heard = heard
         self._include_usage = question.include_usage
         self._assembly = Assembly(heard.text)
         self._done = False
@@ -76,24 +78,24 @@ class PassThrough:
         return self._done
 
     def _pass_on(self, frames: bytes, count: int) -> None:
-        heard = self._heard
+        heard = self.heard
         if heard.first_at is None:
             heard.first_at = time.monotonic()
         heard.frames += count
         heard.frame(frames)
 
     def end(self) -> None:
-        answer = ended(self._assembly, self._heard, done=self._done)
-        self._heard.answer = orjson.dumps(answer)
+        answer = ended(self._assembly, self.heard, done=self._done)
+        self.heard.answer = orjson.dumps(answer)
 
     def take(self, body: bytes) -> None:
-        _, self._heard.answer = read_answer(body, self._heard)
+        _, self.heard.answer = read_answer(body, self.heard)
 
 
 def ended(assembly: Assembly, heard: Transcript, *, done: bool) -> Json:
     """A stream is over → its whole answer; the transcript knows all but `answer`. Raises ProviderFailed where it was
     not a proper end. `done` says whether `[DONE]` was heard."""
-    heard.usage = usage_of(assembly.usage)
+    heard.usage = usage_of(assembly.usage, service=assembly.service_tier)
     if not assembly.begun:
         raise ProviderFailed("garbled" if done else "cut", "The provider's stream was empty.", status=200)
     if not (done or assembly.finished):
@@ -129,7 +131,7 @@ def read_answer(body: bytes, heard: Transcript) -> tuple[Json, bytes]:
         raise garbled("answer") from None
     if message.get("content"):
         heard.text.append(message["content"])
-    heard.usage = usage_of(answer.get("usage"))
+    heard.usage = usage_of(answer.get("usage"), service=answer.get("service_tier"))
     heard.finish_reason = finish_reason_of(finish_reason)
     heard.message = orjson.dumps(message)
     return answer, body

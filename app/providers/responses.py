@@ -14,6 +14,7 @@ from yarl import URL
 from app.providers.assembly import Garbled, Json, harmless, string, token_count
 from app.providers.endpoints import Endpoint
 from app.providers.failures import failure_in
+from app.providers.metered import metered_in
 from app.providers.named_events import NamedEvents, Step
 from app.providers.openai import own_headers
 from app.providers.passing import NUL, ODD, garbled
@@ -57,6 +58,7 @@ class ResponsesWire:
         body = _request_body(asked, offer, question)
         posted = self._transport.post(self._url, headers, body, stream=question.stream, deadline_s=deadline_s)
         async with posted as reply:
+            heard.limited_s = reply.limited_s
             if question.stream:
                 await ResponseEvents(heard, question, asked).listen(reply)
             else:
@@ -117,7 +119,8 @@ def _remember(response: Json, heard: Transcript) -> None:
     if calls:
         message["tool_calls"] = [_call(item) for item in calls]
     heard.message = orjson.dumps(message)
-    heard.usage = usage_of(response.get("usage"))
+    searches = sum(item["type"] == "web_search_call" for item in response["output"])
+    heard.usage = usage_of(response.get("usage"), service=response.get("service_tier"), searches=searches)
     heard.answer = orjson.dumps(response)
 
 
@@ -175,8 +178,11 @@ class ResponseEvents(NamedEvents):
         self.release()
 
 
-def usage_of(said: object) -> Usage | None:
-    """A response's usage → Usage; None where it is missing or makes no sense, so that it is counted here instead."""
+def usage_of(said: object, *, service: object = None, searches: int = 0) -> Usage | None:
+    """A response's usage → Usage; None where it is missing or makes no sense, so that it is counted here instead.
+
+    `service` is the `service_tier` that stands beside it; `searches` are those in the answer.
+    """
     if not isinstance(said, dict):
         return None
     read, written = token_count(said.get("input_tokens")), token_count(said.get("output_tokens"))
@@ -188,4 +194,4 @@ def usage_of(said: object) -> Usage | None:
     stored = token_count(details.get("cache_write_tokens") or 0)
     if cached is None or stored is None or cached + stored > read:
         return None
-    return Usage(read, written, cached, stored)
+    return Usage(read, written, cached, stored, metered=metered_in(said, service=service, searches=searches))

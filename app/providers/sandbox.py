@@ -5,6 +5,7 @@ everything can be seen at work with no account anywhere. It is called over HTTP 
     lorem   writes `max_tokens` words, 64 where nothing is said
     tools   calls the first tool offered (or the one that `tool_choice` names) with the least arguments that satisfy its
             schema; when the last message is a tool's result, answers with it as text
+    embed   the one model for embeddings: see `sandbox_embeddings`
     faulty  fails as the directives in the last user message say, and otherwise echoes what stands beside them
 
 Directives stand in square brackets; `sandbox_faults` lists them.
@@ -28,6 +29,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from app.providers import sandbox_embeddings
 from app.providers.sandbox_faults import NO_FAULTS, Faults, Refused, read_directives, refuse
 from app.providers.sandbox_tools import least_value
 
@@ -92,8 +94,21 @@ async def complete(request: Request) -> Response:
     return _json(said)
 
 
+async def embeddings(request: Request) -> Response:
+    try:
+        asked = _object(await request.body())
+        if asked.get("model") != sandbox_embeddings.MODEL:
+            raise Refused(404, f"The model {asked.get('model')!r} does not exist.", "model_not_found")
+        return _json(sandbox_embeddings.embed(asked))
+    except Refused as refused:
+        return _json(_error(refused.message, refused.code), refused.status)
+
+
 async def models(_: Request) -> Response:
-    listed = [{"id": name, "object": "model", "created": CREATED, "owned_by": "sandbox"} for name in MODELS]
+    listed = [
+        {"id": name, "object": "model", "created": CREATED, "owned_by": "sandbox"}
+        for name in (*MODELS, sandbox_embeddings.MODEL)
+    ]
     return _json({"object": "list", "data": listed})
 
 
@@ -101,6 +116,7 @@ def sandbox() -> Starlette:
     """The application. It remembers only how often a `fail_times` prompt has failed."""
     routes = [
         Route("/v1/chat/completions", complete, methods=["POST"]),
+        Route("/v1/embeddings", embeddings, methods=["POST"]),
         Route("/v1/models", models, methods=["GET"]),
     ]
     application = Starlette(routes=routes)
@@ -123,12 +139,19 @@ def run(port: int | None, fd: int | None) -> None:
     )
 
 
-def _asked(raw: bytes) -> Json:
+def _object(raw: bytes) -> Json:
     try:
         asked = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise Refused(400, "The body is not JSON.") from None
-    if not isinstance(asked, dict) or not isinstance(asked.get("messages"), list) or not asked["messages"]:
+    if not isinstance(asked, dict):
+        raise Refused(400, "The body is no JSON object.")
+    return asked
+
+
+def _asked(raw: bytes) -> Json:
+    asked = _object(raw)
+    if not isinstance(asked.get("messages"), list) or not asked["messages"]:
         raise Refused(400, "messages: a list with at least one message is needed.")
     if not all(isinstance(message, dict) for message in asked["messages"]):
         raise Refused(400, "messages: each must be an object.")

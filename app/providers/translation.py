@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from app.providers.assembly import Assembly, Json, harmless
+from app.providers.assembly import Assembly, Json, harmless, token_count
 from app.providers.counting import count
 from app.providers.endpoints import Endpoint
 from app.providers.event_stream import Heard
@@ -23,7 +23,6 @@ from app.wires.responses_events import Response
 from events.completions import Wire as WireName
 from handlers.ports import ProviderFailed, Question, Transcript
 from handlers.rules.catalogue import Offer
-from handlers.rules.rating import Usage
 
 WIRES: Final[Mapping[WireName, Wire]] = {
     "anthropic": Wire(anthropic.inward, Message),
@@ -61,11 +60,11 @@ def _fitted(inner: Json, offer: Offer, endpoint: Endpoint) -> Json:
 class Translation:
     """One answer of the inner form, told in the client's wire."""
 
-    __slots__ = ("_assembly", "_done", "_heard", "_outward", "_question")
+    __slots__ = ("_assembly", "_done", "_outward", "_question", "heard")
 
     def __init__(self, question: Question, heard: Transcript) -> None:
         self._question = question
-        self._heard = heard
+        self.heard = heard
         self._assembly = Assembly(heard.text)
         self._outward: Outward = WIRES[question.wire].outward(question.request, orjson.loads(question.body))
         self._done = False
@@ -91,25 +90,25 @@ class Translation:
         return self._done
 
     def end(self) -> None:
-        answer = ended(self._assembly, self._heard, done=self._done)
+        answer = ended(self._assembly, self.heard, done=self._done)
         self._count(answer)
         try:
             self._pass_on(self._outward.close(answer))
-            self._heard.answer = orjson.dumps(self._outward.whole())
+            self.heard.answer = orjson.dumps(self._outward.whole())
         except (*ODD, Unsayable):
             raise garbled() from None
 
     def take(self, body: bytes) -> None:
-        answer, _ = read_answer(body, self._heard)
+        answer, _ = read_answer(body, self.heard)
         self._count(answer)
         try:
-            self._heard.answer = orjson.dumps(whole_answer(self._outward, answer))
+            self.heard.answer = orjson.dumps(whole_answer(self._outward, answer))
         except (*ODD, Unsayable):
             raise garbled("answer") from None
 
     def _pass_on(self, frames: bytes) -> None:
         if frames:
-            heard = self._heard
+            heard = self.heard
             if heard.first_at is None:
                 heard.first_at = time.monotonic()
             heard.frames = self._outward.events
@@ -117,11 +116,13 @@ class Translation:
 
     def _count(self, answer: Json) -> None:
         """These wires have a usage always: what the provider did not tell, or told wrong, is counted here."""
-        if self._heard.usage is None:
-            self._heard.usage = count(self._question, "".join(self._heard.text))
-            answer["usage"] = _told(self._heard.usage)
-
-
-def _told(usage: Usage) -> Json:
-    details = {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write}
-    return {"prompt_tokens": usage.input, "completion_tokens": usage.output, "prompt_tokens_details": details}
+        used = self.heard.usage = self.heard.usage or count(self._question, "".join(self.heard.text))
+        said = answer.get("usage")
+        after = said.get("completion_tokens_details") if isinstance(said, dict) else None
+        reasoned = token_count(after.get("reasoning_tokens")) if isinstance(after, dict) else None
+        answer["usage"] = {
+            "prompt_tokens": used.input,
+            "completion_tokens": used.output,
+            "prompt_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": used.cache_write},
+            "completion_tokens_details": {"reasoning_tokens": reasoned or 0},
+        }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
+from app.providers.allowance import limited_s
 from app.providers.failures import failure_of
 from handlers.ports import ProviderFailed
 
@@ -97,13 +98,15 @@ class Patience:
 class Reply:
     """An open answer with status 200."""
 
-    __slots__ = ("_patience", "_response", "_silence_s", "content_type")
+    __slots__ = ("_patience", "_response", "_silence_s", "content_type", "limited_s")
 
     def __init__(self, response: aiohttp.ClientResponse, patience: Patience, silence_s: float) -> None:
         self._response = response
         self._patience = patience
         self._silence_s = silence_s
         self.content_type = response.content_type
+        self.limited_s = limited_s(response.headers)
+        """Nothing is left of what the provider allows us, for so long."""
 
     async def body(self) -> bytes:
         """The whole body. Raises ProviderFailed where it is too long."""

@@ -174,7 +174,8 @@ def test_a_wrong_file_is_refused_with_one_line_that_names_the_fault(tmp_path: Pa
 
 def test_the_sandbox_s_models_are_marked_as_a_simulation() -> None:
     catalogue = load_catalogue(settings(helix_sandbox_url="http://127.0.0.1:1"))
-    assert {offer.id for offer in catalogue} == {f"sandbox/{name}" for name in ("echo", "lorem", "tools", "faulty")}
+    names = ("echo", "lorem", "tools", "faulty", "embed")
+    assert {offer.id for offer in catalogue} == {f"sandbox/{name}" for name in names}
     assert all(offer.simulated and offer.price is None for offer in catalogue)
     assert route(catalogue, Wanted("auto")).candidates[0].offer.id == "sandbox/echo"
 
