@@ -17,11 +17,15 @@ def private_directory(path: Path) -> Path:
 def write_private(path: Path, text: str) -> None:
     """Replace a file in one step, readable by its owner only."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:  # a full disk: a server that is started again every second would leave thousands
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def kept(path: Path, make: Callable[[], str] = lambda: secrets.token_hex(32)) -> str:
