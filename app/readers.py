@@ -110,6 +110,10 @@ class Watch:
     def interrupted(self, partition: int, error: Exception, again_s: float) -> None:
         log.warning("projections_interrupted", partition=partition, error=type(error).__name__, again_s=again_s)
 
+    def waits(self, partition: int, entry_id: str, reason: str) -> None:
+        telemetry.ALARMS.labels("event_from_the_future").inc()
+        log.error("event_from_the_future", partition=partition, entry=entry_id, reason=reason)
+
     def ahead_of(self, partition: int, now: Extent) -> bool:
         """Whether a reader stands behind the newest entry there ever was."""
         return any(

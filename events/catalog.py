@@ -7,7 +7,7 @@ under (type, old version), and a golden file under `tests/golden/` that is never
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pydantic_core
 
@@ -47,11 +47,20 @@ UPCASTS: Upcasts = {
 
 
 class Unreadable(ValueError):
-    """The bytes are no message of ours: not JSON, an unknown type, a version from the future, or a body out of shape."""
+    """The bytes are no message of ours: not JSON, or out of shape. Or, see below, not yet."""
 
 
 class FromTheFuture(Unreadable):
-    """A newer process said this; one like it will read it."""
+    """A newer process said this; one like it will read it. A later version, a type, a field or a word of a closed set that
+    this process does not know: what a field means that we do not know, nobody guesses."""
+
+    def __init__(self, type: str, reason: str) -> None:
+        super().__init__(reason)
+        self.type = type
+
+
+_UNKNOWN: Final = frozenset(("extra_forbidden", "literal_error"))
+"""Faults of a body that is whole but for what its reader does not know."""
 
 
 def read(raw: bytes, *, catalog: Mapping[str, type[Message]] = CATALOG, upcasts: Upcasts = UPCASTS) -> Envelope:
@@ -61,17 +70,23 @@ def read(raw: bytes, *, catalog: Mapping[str, type[Message]] = CATALOG, upcasts:
     """
     try:
         said = pydantic_core.from_json(raw)
-        kind = catalog[said["type"]]
-        version, body = said["version"], said["body"]
+        kind, version, body = catalog.get(said["type"]), said["version"], said["body"]
+        if kind is None:
+            newer = Envelope.model_validate(said | {"body": Message()})
+            raise FromTheFuture(newer.type, "a type that this process does not know")
         if version > kind.version:
-            raise FromTheFuture(f"{kind.type} of version {version}, this process knows {kind.version}")
+            raise FromTheFuture(kind.type, f"{kind.type} of version {version}, this process knows {kind.version}")
         while version < kind.version:
             body = upcasts[kind.type, version](body)
             version += 1
         said["version"], said["body"] = version, kind.model_validate(body)
         return Envelope.model_validate(said)
     except pydantic_core.ValidationError as refused:
-        raise Unreadable("; ".join(map(_fault, refused.errors(include_input=False)))) from None
+        faults = refused.errors(include_input=False)
+        reason = "; ".join(map(_fault, faults))
+        if kind is not None and _UNKNOWN.issuperset(fault["type"] for fault in faults):
+            raise FromTheFuture(kind.type, reason) from None
+        raise Unreadable(reason) from None
     except Unreadable:
         raise
     except (ValueError, LookupError, TypeError, AttributeError) as refused:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from events.catalog import Unreadable
+from events.catalog import FromTheFuture, Unreadable
 from projections.projection import Projection, Seen
 
 PassedBy = Callable[[str, int, str, str], None]
@@ -41,7 +41,7 @@ async def apply(
     """Apply what the projection wants of a batch, inside the connection's transaction.
 
     Raises what `refused` knows when a value cannot be stored; the transaction is then to be begun again with
-    `apply_with_care`.
+    `apply_with_care`. Raises FromTheFuture for what the projection wants and only a newer process can read.
     """
     wanted = await _wanted(connection, projection, batch, passed_by)
     if wanted:
@@ -67,6 +67,9 @@ async def _wanted(
         try:
             if seen.envelope.type in projection.wants:
                 wanted.append(seen)
+        except FromTheFuture as newer:
+            if newer.type in projection.wants:
+                raise
         except Unreadable as reason:
             await _pass_by(connection, projection, seen, str(reason), passed_by)
     return wanted

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events.catalog import Unreadable
+from events.catalog import FromTheFuture, Unreadable
 from projections import applying, archive, checkpoints
 from projections.projection import BEGINNING, Projection, Seen, Source, order
 from projections.shadow import Difference, Shadow, Stretch
@@ -176,7 +176,10 @@ class _Rebuild:
 
     async def _apply(self, batch: list[Seen]) -> None:
         wanted = batch if self._wish.stretch.whole else [seen for seen in batch if self._falls_into(seen)]
-        await applying.apply_with_care(self._filling, self._projection, wanted, _unheard)
+        try:
+            await applying.apply_with_care(self._filling, self._projection, wanted, _unheard)
+        except FromTheFuture as newer:
+            raise CannotRebuild(f"a newer version wrote what only it can read: {newer}") from None
         self._stands[batch[-1].partition] = batch[-1].entry_id
         self._entries += len(batch)
         self._progress(self._entries)
@@ -184,6 +187,8 @@ class _Rebuild:
     def _falls_into(self, seen: Seen) -> bool:
         try:
             return seen.envelope.at in self._wish.stretch
+        except FromTheFuture:
+            return True
         except Unreadable:
             return False  # nobody knows when it was; the live tables have passed it by as well
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from events.catalog import FromTheFuture, Unreadable
 from projections import applying, checkpoints
 from projections.projection import Projection, Seen, Source, order
 
@@ -42,6 +43,9 @@ class Watch(Protocol):
         """Entries behind the checkpoint were trimmed before they were applied: only a rebuild brings them back."""
 
     def interrupted(self, partition: int, error: Exception, again_s: float) -> None: ...
+
+    def waits(self, partition: int, entry_id: str, reason: str) -> None:
+        """At an entry that only a newer process can read."""
 
 
 class Runner:
@@ -103,9 +107,12 @@ class Runner:
         entries = await self._read(after, until)
         if not entries and until is None:
             return
-        reached = entries[-1][0] if entries else until
+        batch = self._until_the_future(behind, [Seen(self.partition, entry_id, raw) for entry_id, raw in entries])
+        if entries and not batch:
+            await asyncio.sleep(_AGAIN_S_MAX)
+            return
+        reached = batch[-1].entry_id if batch else until
         assert reached is not None
-        batch = [Seen(self.partition, entry_id, raw) for entry_id, raw in entries]
         await self._commit(connection, behind, batch, after, reached)
         for projection in behind:
             self._stands[projection.name] = reached
@@ -140,6 +147,22 @@ class Runner:
             await asyncio.sleep(self._pace.linger_s)
             entries += await self._source.read(self.partition, entries[-1][0], count=most - len(entries), block_ms=None)
         return entries
+
+    def _until_the_future(self, projections: Sequence[Projection], batch: list[Seen]) -> list[Seen]:
+        """What stands before the first entry that one of the projections wants and only a newer process can read. It is
+        waited at, for its row would be missing: whoever takes over from us goes on there."""
+        wanted = frozenset[str]().union(*(projection.wants or () for projection in projections))
+        for at, seen in enumerate(batch if wanted else ()):
+            try:
+                seen.envelope  # noqa: B018  # to be read, and kept for those who apply it
+            except FromTheFuture as newer:
+                if newer.type in wanted:
+                    if at == 0:
+                        self._watch.waits(self.partition, seen.entry_id, str(newer))
+                    return batch[:at]
+            except Unreadable:
+                pass  # passed by when it is applied
+        return batch
 
     async def _commit(
         self, connection: AsyncConnection, projections: Sequence[Projection], batch: list[Seen], before: str, after: str

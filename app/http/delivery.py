@@ -21,7 +21,7 @@ from app.live.listen import ClientGone, Follower, Heard, Waiting, follow
 from app.log import Log, LogGone
 from app.log.log import Frame
 from app.vault import Vault
-from events.catalog import read
+from events.catalog import FromTheFuture, read
 from events.completions import CompletionEnded
 from events.message import sealed_bytes
 from handlers.rules.errors import error_body, status_on
@@ -80,10 +80,14 @@ class Progress:
 
 
 async def ended(log: Log, account: str, request: str) -> CompletionEnded | None:
-    """How a request ended, from its event on the log; None while it runs, and when the log has let go of it."""
+    """How a request ended, from its event on the log; None while it runs, when the log has let go of it, and when a newer
+    worker has written what only newer processes can read."""
     standing = await log.standing(account, request)
     raw = await log.event(account, standing.event) if standing and standing.event else None
-    body = read(raw).body if raw else None
+    try:
+        body = read(raw).body if raw else None
+    except FromTheFuture:
+        return None
     return body if isinstance(body, CompletionEnded) else None
 
 

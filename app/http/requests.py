@@ -185,6 +185,8 @@ class Requests:
             box = await self._box(account)
             answer = box.open("answer", id, sealed_bytes(end.answer)) if box else None
             return _ended_view(id, standing.fields.get("created"), end, answer)
+        if standing is not None:
+            await self._caught_up(account)  # it has only just left the log, or a newer worker has ended it
         try:
             async with self._parts.database.connect() as connection:
                 row = await read_model.find(connection, account, id)

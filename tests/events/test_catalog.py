@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from events.catalog import CATALOG, UPCASTS, Unreadable, read
+from events.catalog import CATALOG, UPCASTS, FromTheFuture, Unreadable, read
 from events.message import Event, Message
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -157,6 +157,40 @@ def test_what_is_no_message_of_ours_is_unreadable_and_the_reason_never_repeats_i
     assert str(refused.value)
     assert SECRET not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        changed(version=99),
+        changed(type="completion.reconsidered"),
+        changed(a_new_field=1),
+        changed_body(a_new_field=1),
+        changed_body(attempts=[{**golden("completion.failed.v1")["body"]["attempts"][0], "a_new_field": 1}]),
+        changed_body(tier="planetary"),
+    ],
+)
+def test_what_only_a_newer_process_can_have_said_is_from_the_future(newer: bytes) -> None:
+    with pytest.raises(FromTheFuture) as refused:
+        read(newer)
+
+    assert refused.value.type in ("completion.failed", "completion.reconsidered")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        changed_body(a_new_field=1, cost_nanousd=-1),
+        changed(type="completion.reconsidered", at="yesterday"),
+        changed(type="completion.reconsidered", account=None),
+        raw({"type": "completion.reconsidered", "version": 1, "body": {}}),
+    ],
+)
+def test_what_is_broken_besides_is_from_nowhere(broken: bytes) -> None:
+    with pytest.raises(Unreadable) as refused:
+        read(broken)
+
+    assert not isinstance(refused.value, FromTheFuture)
 
 
 def test_a_follower_keeps_account_subject_and_chain() -> None:

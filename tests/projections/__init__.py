@@ -139,6 +139,7 @@ class Notes:
         self.unread: list[tuple[str, int, str, str]] = []
         self.gaps: list[tuple[str, int, str, str]] = []
         self.outages: list[Exception] = []
+        self.waiting: list[tuple[int, str]] = []
 
     def took_over(self, projection: str, partition: int, entry_id: str) -> None:
         self.taken.append((projection, partition, entry_id))
@@ -154,6 +155,9 @@ class Notes:
 
     def interrupted(self, partition: int, error: Exception, again_s: float) -> None:
         self.outages.append(error)
+
+    def waits(self, partition: int, entry_id: str, reason: str) -> None:
+        self.waiting.append((partition, entry_id))
 
 
 READ_MODELS = tuple(projection for projection in PROJECTIONS if projection.name != "archive")

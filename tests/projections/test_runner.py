@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -109,14 +110,48 @@ async def test_a_runner_whose_session_is_ended_goes_on_with_another(database: As
 
 async def test_what_cannot_be_read_is_put_aside_and_the_rest_flows(database: AsyncEngine) -> None:
     log, notes = MemoryLog(), Notes()
-    future = re.sub(rb'"version":\d+', b'"version":99', finished().encode())
-    log.add(finished(), b"\xff no json", future, b"", finished())
+    misshapen = re.sub(rb'"cost_nanousd":\d+', b'"cost_nanousd":-1', finished().encode())
+    log.add(finished(), b"\xff no json", misshapen, b"", finished())
     async with running(database, log, notes):
         await until(database, log)
     assert await rows(database, "SELECT count(*) FROM usage") == [(2,)]
     kept = await rows(database, "SELECT entry_id, raw FROM unreadable WHERE projection = 'usage' ORDER BY 1")
-    assert [raw for _, raw in kept] == [b"\xff no json", future, b""]
+    assert [raw for _, raw in kept] == [b"\xff no json", misshapen, b""]
     assert len(notes.unread) == 3 * len(READ_MODELS)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [(rb'"version":\d+', b'"version":99'), (rb'"cost_nanousd":', b'"a_new_field":1,"cost_nanousd":')],
+    ids=["a version", "a field"],
+)
+async def test_an_event_from_the_future_is_waited_at_until_somebody_newer_takes_over(
+    database: AsyncEngine, newer: tuple[bytes, bytes]
+) -> None:
+    log, notes, event = MemoryLog(), Notes(), finished()
+    log.add(finished(), re.sub(*newer, event.encode()), finished())
+    async with running(database, log, notes):
+        async with asyncio.timeout(30):
+            while not notes.waiting:  # noqa: ASYNC110  # the watch has no event
+                await asyncio.sleep(0.01)
+        assert await rows(database, "SELECT count(*) FROM usage") == [(1,)]
+    stands = log.entries[0][1][0]
+    assert (notes.waiting[0], notes.unread) == ((0, stands), [])
+
+    log.entries[0][1] = (stands, event.encode())  # as a newer one reads it
+    async with running(database, log):
+        await until(database, log)
+    assert await rows(database, "SELECT count(*) FROM usage") == [(3,)]
+    assert await rows(database, "SELECT count(*) FROM unreadable") == [(0,)]
+
+
+async def test_a_type_that_nobody_wants_is_waited_at_by_nobody(database: AsyncEngine) -> None:
+    log, notes = MemoryLog(), Notes()
+    log.add(re.sub(rb'"type":"[a-z.]+"', b'"type":"weather.changed"', finished().encode()), finished())
+    async with running(database, log, notes):
+        await until(database, log)
+    assert await rows(database, "SELECT count(*) FROM usage") == [(1,)]
+    assert (notes.waiting, notes.unread) == ([], [])
 
 
 async def test_a_value_that_postgres_refuses_is_put_aside_alone(database: AsyncEngine) -> None:
