@@ -10,7 +10,7 @@ from pathlib import Path
 from app.providers.endpoints import SANDBOX, Endpoint, ListedModel, ListedProvider, endpoints, listed_providers
 from app.providers.price_list import PRICES_FILE, Listed, PriceList, price_list
 from app.settings import PROVIDER_KEYS, Settings
-from handlers.rules.catalogue import Catalogue, Offer
+from handlers.rules.catalogue import Catalogue, Offer, Price
 from handlers.rules.rating import price_version
 
 _FINE_TUNED = "ft:"
@@ -98,16 +98,13 @@ def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[
 
 def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList, keys: tuple[int, ...]) -> Offer:
     """A model of the operator's file; what the file leaves open comes from the catalogue, where it knows the model."""
-    upstream = model.upstream or model.id
-    row = prices.corrections.get((provider.name, model.id))
-    listed = _first(prices, (f"{provider.name}/{upstream}", upstream))
+    listed = _known(provider, model, prices)
     known = listed.capabilities if listed else frozenset()
-    own = model.price(as_of="operator", source="HELIX_PROVIDERS")
-    price = own or (row and row.dated_price) or (listed and listed.price) or None
+    price = _operated_price(provider, model, prices)
     return Offer(
         provider=provider.name,
         model=model.id,
-        upstream=upstream,
+        upstream=model.upstream or model.id,
         wire=provider.wire,
         price=price,
         context_window=model.context_window or (listed and listed.context_window) or None,
