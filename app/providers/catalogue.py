@@ -117,7 +117,7 @@ def _operated(provider: ListedProvider, model: ListedModel, prices: PriceList, k
         auto=model.auto and model.kind == "chat",
         keys=keys,
         tier=model.tier,
-        price_version=price and price_version(provider.name, model.id, price),
+        price_version=price_version(provider.name, model.id, price) if price else None,
     )
 
 
