@@ -73,9 +73,13 @@ async def partitions_read(database_url: str) -> int:
 
 
 def run() -> None:
-    """The command `helix migrate`. Exits with one line when HELIX_PARTITIONS is not what the log or the archive has."""
+    """The command `helix migrate`. Exits with one line when HELIX_PARTITIONS is not what the log or the archive has, or
+    when a file of prices makes no sense."""
+    from app import price_book
+    from app.database import connected
     from app.log import Log
     from app.log.count import OtherCount, agree
+    from app.providers.catalogue import load_catalogue
     from app.settings import settings
 
     async def migrate() -> None:
@@ -91,8 +95,10 @@ def run() -> None:
             await stream.declare()
         finally:
             await stream.close()
+        async with connected(chosen.database) as connection:
+            await price_book.keep(connection, price_book.prices_in(load_catalogue(chosen)))
 
     try:
         asyncio.run(migrate())
-    except OtherCount as refused:
+    except (OtherCount, ValueError) as refused:  # a ValueError is a file of prices or providers that makes no sense
         raise SystemExit(f"helix: {refused}") from None

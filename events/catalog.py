@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pydantic_core
 
-from events.accounts import KeyCreated, KeyRevoked, UserCreated
+from events.accounts import KeyCreated, KeyRevoked, RoutingChanged, UserCreated
+from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
 from events.message import Envelope, Message
 from events.responses import ResponseDeleted
@@ -26,6 +27,8 @@ CATALOG: dict[str, type[Message]] = {
         UserCreated,
         KeyCreated,
         KeyRevoked,
+        RoutingChanged,
+        UsageAdjusted,
         ResponseDeleted,
     )
 }

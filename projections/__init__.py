@@ -3,6 +3,7 @@ PROJECTIONS, its table in `tables` and a migration."""
 
 from typing import Final
 
+from projections.adjustments import USAGE_ADJUSTMENTS
 from projections.archive import ARCHIVE
 from projections.conversations import CONVERSATIONS
 from projections.projection import Projection
@@ -10,4 +11,4 @@ from projections.requests import REQUESTS
 from projections.responses import RESPONSES
 from projections.usage import USAGE
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (REQUESTS, RESPONSES, USAGE, CONVERSATIONS, ARCHIVE)
+PROJECTIONS: Final[tuple[Projection, ...]] = (REQUESTS, RESPONSES, USAGE, USAGE_ADJUSTMENTS, CONVERSATIONS, ARCHIVE)

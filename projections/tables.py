@@ -42,6 +42,11 @@ def _time(name: str) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=False)
 
 
+def _counted(name: str) -> Column[int]:
+    """A column that a projector of a former release does not know."""
+    return Column(name, BigInteger(), nullable=False, server_default=text("0"))
+
+
 requests: Final = Table(
     "requests",
     metadata,
@@ -123,6 +128,13 @@ usage: Final = Table(
     _needed("attempt_count", Integer()),
     _needed("usage_source", Text()),
     _needed("cached", Boolean()),
+    _counted("cached_input_tokens"),
+    _counted("cache_write_tokens"),
+    Column("metered", JSONB()),
+    Column("price_version", Text()),
+    Column("price_as_of", Text()),
+    Column("saved_usd", Numeric(20, 9), nullable=False, server_default=text("0")),
+    Column("question_digest", Text()),
     PrimaryKeyConstraint("event_id", "created_at", name="usage_pkey"),
     CheckConstraint("cost_usd >= 0", name="usage_cost_usd_check"),
     CheckConstraint("status IN ('success', 'error', 'cancelled')", name="usage_status_check"),
@@ -131,6 +143,29 @@ usage: Final = Table(
     Index("idx_usage_created_at", "created_at"),
     Index("idx_usage_request_id", "request_id"),
     postgresql_partition_by="RANGE (created_at)",
+)
+
+usage_adjustments: Final = Table(
+    "usage_adjustments",
+    metadata,
+    _needed("usage_event_id", UUID()),
+    _needed("follows", UUID()),
+    _needed("event_id", UUID()),
+    _needed("request_id", Text()),
+    _needed("user_id", UUID()),
+    _needed("api_key_id", UUID()),
+    _needed("provider", Text()),
+    _needed("model", Text()),
+    _needed("price_version", Text()),
+    _needed("price_as_of", Text()),
+    _needed("amount_usd", Numeric(20, 9)),
+    _needed("cost_usd", Numeric(20, 9)),
+    _time("used_at"),
+    _time("created_at"),
+    PrimaryKeyConstraint("usage_event_id", "follows", name="usage_adjustments_pkey"),
+    CheckConstraint("cost_usd >= 0", name="usage_adjustments_cost_usd_check"),
+    Index("idx_usage_adjustments_user_id", "user_id", "used_at"),
+    Index("idx_usage_adjustments_used_at", "used_at"),
 )
 
 conversations: Final = Table(

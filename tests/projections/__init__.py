@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.ids import new_id, request_id
+from events.billing import UsageAdjusted
 from events.completions import Attempt, CompletionCancelled, CompletionFailed, CompletionFinished, Routing, Turn, Turns
 from events.message import Envelope
 from projections import PROJECTIONS
@@ -82,6 +83,27 @@ def cancelled(account: str = ALICE, *, at: datetime = NOON) -> Envelope:
     shape = finished(account, at=at).body.model_dump(exclude={"finish_reason", "conversation"})
     ended = CompletionCancelled.model_validate({**shape, "by": "client"})
     return Envelope.begin(ended, id=new_id(), at=at, account=account, subject=request_id())
+
+
+def adjusted(
+    of: Envelope, *, follows: Envelope | None = None, cost_nanousd: int = 1_000_000, price_version: str = "price_new"
+) -> Envelope:
+    """A correction of what an ended request costs, or of an earlier correction."""
+    ended, before = of.body, (follows or of).body
+    assert isinstance(ended, CompletionFinished) and isinstance(before, CompletionFinished | UsageAdjusted)
+    body = UsageAdjusted(
+        usage_event=of.id,
+        used_at=of.at,
+        follows=(follows or of).id,
+        api_key_id=ended.api_key_id,
+        provider="local",
+        model="small",
+        cost_before_nanousd=before.cost_nanousd,
+        cost_nanousd=cost_nanousd,
+        price_version=price_version,
+        price_as_of="2026-12-01",
+    )
+    return Envelope.begin(body, id=new_id(), at=of.at + timedelta(days=1), account=of.account, subject=of.subject)
 
 
 class MemoryLog:

@@ -17,7 +17,19 @@ from projections.rebuild import CannotRebuild, Result, Wish, rebuild
 from projections.requests import REQUESTS
 from projections.shadow import Stretch
 from projections.usage import USAGE
-from tests.projections import ARCHIVE, BOB, NOON, READ_MODELS, MemoryLog, failed, finished, rows, running, until
+from tests.projections import (
+    ARCHIVE,
+    BOB,
+    NOON,
+    READ_MODELS,
+    MemoryLog,
+    adjusted,
+    failed,
+    finished,
+    rows,
+    running,
+    until,
+)
 
 CHANGED = "UPDATE usage SET total_tokens = 7 WHERE request_id = (SELECT min(request_id) FROM usage)"
 
@@ -29,6 +41,7 @@ async def mended(database: AsyncEngine, log: MemoryLog, projection: Projection, 
 async def filled(database: AsyncEngine, log: MemoryLog, *, archived: bool = False) -> None:
     log.add(*(finished(conversation=f"c{number % 7}") for number in range(500)), failed(billable=True), b"junk")
     log.add(*(finished(BOB, at=NOON + timedelta(days=40), conversation="c1") for _ in range(300)))
+    log.add(*(adjusted(finished()) for _ in range(5)))
     async with running(database, log):
         await until(database, log)
     if archived:

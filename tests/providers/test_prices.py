@@ -199,7 +199,7 @@ def test_a_price_can_be_written_with_all_its_parts(tmp_path: Path) -> None:
 
     assert (price.cached_input, price.cache_write, price.cache_write_1h) == (10**8, 10**9, 3 * 10**9)
     assert (price.request, price.search.high) == (10**6, 7 * 10**6)
-    assert price.steps == (Step("standard", 128_000, Rates(*[2 * 10**9], 4 * 10**9, *[2 * 10**9] * 3)),)
+    assert price.steps == (Step("standard", 128_000, Rates(2 * 10**9, 4 * 10**9, 2 * 10**9, 2 * 10**9, 2 * 10**9)),)
 
 
 @pytest.mark.parametrize(
