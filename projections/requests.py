@@ -166,6 +166,8 @@ class RequestRow:
     answer: bytes = field(repr=False)
     created_at: datetime
     ended_at: datetime
+    cached: bool = False
+    """Answered from the response cache."""
 
 
 _SELECT: Final = """
@@ -173,6 +175,7 @@ SELECT id, api_key_id::text, endpoint, wire, tier, asked_model, model, provider,
   finish_reason, why, conversation_id, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, cost_usd,
   usage_source, billable, latency_ms, ttft_ms, attempts::text, routing::text,
   coalesce((SELECT kept.answer FROM responses AS kept WHERE kept.id = requests.id), answer) AS answer,
+  EXISTS (SELECT FROM usage WHERE event_id = requests.event_id AND usage.created_at = ended_at AND cached) AS cached,
   created_at, ended_at
 FROM requests WHERE user_id = CAST(:account AS uuid)
 """

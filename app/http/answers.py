@@ -248,6 +248,8 @@ class RequestView(_View):
     routing: RoutingView | None = None
     usage: UsageView | None = None
     cost: CostView | None = None
+    cached: bool | None = None
+    """Answered from the response cache, for nothing."""
     latency_ms: int | None = None
     """Accepted to ended."""
     ttft_ms: int | None = None

@@ -106,6 +106,7 @@ def remembering(row: RequestRow) -> Follower:
         "attempts": len(row.attempts),
         "cost_nanousd": row.cost_nanousd,
         "routing": row.routing.model_dump() if row.routing else None,
+        "cached": row.cached,
     }
     last = Frame("0-1", row.id, attempt=1, kind="e", number=1, meta=orjson.dumps(meta), body=row.answer)
 

@@ -192,6 +192,8 @@ class Requests:
                 row = await read_model.find(connection, account, id)
         except (OSError, DBAPIError):
             raise Refused(503, "database_unavailable", "The request cannot be read just now; try again.") from None
+        if row is None and standing is not None:
+            raise Refused(503, "answer_unavailable", "It has ended; its answer cannot be read just now; try again.")
         if row is None:
             raise _unknown()
         box = await self._box(account)
@@ -302,6 +304,7 @@ def _ended_view(id: str, created: str | None, end: CompletionEnded, answer: byte
         "routing": end.routing.model_dump() if end.routing else None,
         "usage": _usage(end.input_tokens, end.cached_input_tokens, end.output_tokens, end.usage_source, end.billable),
         "cost": {"usd": usd(end.cost_nanousd), "nanousd": end.cost_nanousd},
+        "cached": end.cached,
         "latency_ms": end.latency_ms,
         "ttft_ms": end.ttft_ms,
     }
@@ -322,6 +325,7 @@ def _row_view(row: read_model.RequestRow, answer: bytes | None = None) -> Json:
         "routing": row.routing.model_dump() if row.routing else None,
         "usage": _usage(row.input_tokens, row.cached_input_tokens, row.output_tokens, row.usage_source, row.billable),
         "cost": {"usd": usd(row.cost_nanousd), "nanousd": row.cost_nanousd},
+        "cached": row.cached,
         "latency_ms": row.latency_ms,
         "ttft_ms": row.ttft_ms,
     }
