@@ -12,12 +12,16 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Final
 
+import orjson
 import structlog
 
+from app.live.last_word import LastWord, last_word
 from app.live.order import Order
 from app.log import keys
 from app.log.connection import Connection, LogGone, LogRefused
 from app.log.log import Frame, Log, frame
+from events.catalog import read
+from events.completions import CompletionEnded
 
 log = structlog.get_logger()
 
@@ -90,7 +94,8 @@ class Waiting:
             raise ClientGone
         if not self._heard:
             self._missing = False
-            for one in await self._log.frames(self._account, self._request, "0-0"):
+            told = await self._log.frames(self._account, self._request, "0-0")
+            for one in told or await _unwritten_end(self._log, self._account, self._request):
                 self._take(one)
             if not self._heard:
                 self._missing = False  # what is not there now is waited for, not asked for again and again
@@ -184,7 +189,9 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
     `restarted` marks a frame that voids what the follower has had before. Raises LogGone when the log goes away.
     """
     order = Order()
-    for one in await log.frames(account, request, "0-0"):
+    await log.heed(account, request)
+    told = await log.frames(account, request, "0-0")
+    for one in told or await _unwritten_end(log, account, request):
         verdict = order.judge(one)
         if _position(one.entry) > _position(after):
             after = one.entry
@@ -207,6 +214,20 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
             if silent_ms >= LOOK_AGAIN_S * 1000:
                 silent_ms = 0
                 yield None
+
+
+async def _unwritten_end(log: Log, account: str, request: str) -> list[Frame]:
+    """The last word of a request that has ended without a live stream, from its event; nothing while it is open.
+
+    A request that told nothing and that nobody followed has no live stream.
+    """
+    standing = await log.standing(account, request)
+    if standing is None or standing.event is None:
+        return []
+    raw = await log.event(account, standing.event)
+    end = read(raw).body if raw else None
+    word = last_word(end) if isinstance(end, CompletionEnded) else LastWord(outcome=standing.state)
+    return [Frame(standing.event, request, attempt=1, kind="e", number=1, meta=orjson.dumps(word), body=b"")]
 
 
 class Follower:

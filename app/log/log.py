@@ -51,7 +51,19 @@ PROLONG_S: Final = REPLY_S / 4
 
 _SCRIPTS: Final = {
     name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
-    for name in ("admit", "begin", "finish", "renew", "reclaim", "cancel", "park", "stand", "give_back", "dismiss")
+    for name in (
+        "admit",
+        "begin",
+        "finish",
+        "renew",
+        "reclaim",
+        "cancel",
+        "park",
+        "stand",
+        "heed",
+        "give_back",
+        "dismiss",
+    )
 }
 _DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
 
@@ -289,6 +301,10 @@ class Log:
         if known.get("account") != account:
             return None
         return _standing(request, known)
+
+    async def heed(self, account: str, request: str) -> None:
+        """Tell that somebody follows an open request, so that its end is written to its live stream."""
+        await self._script("heed", (keys.request(self.partition_of(account), request),))
 
     async def open_of(self, account: str) -> list[Standing]:
         """The account's requests that have not ended, newest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -10,8 +11,14 @@ import pytest
 
 from app.live.listen import ClientGone, Follower, Heard, Listener, Waiting, follow
 from app.log import Log, keys
-from tests.fakes.road import ACCOUNT
+from app.log.log import Limits, Owned, Repeat
+from events.completions import Complete
+from handlers.complete import give_up
+from handlers.rules.catalogue import Catalogue
+from tests.fakes.road import ACCOUNT, PlainBox, ScriptedProviders, command, ports
 from tests.live.speaking import REQUEST, WEB, end, tell
+
+WORLD = ports(ScriptedProviders(Catalogue.of(())))
 
 
 @asynccontextmanager
@@ -64,6 +71,23 @@ async def test_what_was_said_before_the_reader_began_is_heard(log: Log) -> None:
         await listener.start()
         assert shown(await waiting.next()) == "1.1"
     await listener.stop()
+
+
+async def test_the_end_of_a_request_that_told_nothing_is_heard_from_its_event(log: Log) -> None:
+    at = command(request=REQUEST)
+    assert isinstance(at.body, Complete)
+    await log.admit(at, Limits(ACCOUNT), Repeat(caller="key"), {})
+    ((_, ((entry, _),)),) = await log.command(
+        "XREADGROUP", "GROUP", keys.COMPLETIONS, "a", "STREAMS", keys.commands(0), ">"
+    )
+    fact = at.follow(give_up(at.body, at, PlainBox(), WORLD, why="parked", attempts=5).event, id="fact", at=at.at)
+    of = Owned(0, entry.decode(), 1, REQUEST, ACCOUNT, None)
+    assert await log.finish(of, "a", fact, "failed", meta=b"{}", body=b"", number=1)
+
+    (last,) = [one async for one in follow(log, ACCOUNT, REQUEST) if one is not None]
+
+    assert await log.frames(ACCOUNT, REQUEST, "0-0") == []
+    assert (last.frame.kind, json.loads(last.frame.meta)["outcome"], last.restarted) == ("e", "failed", False)
 
 
 @pytest.mark.parametrize("lost", [{1}, {2}, {1, 2}, {2, 3}, {1, 2, 3}])

@@ -309,6 +309,7 @@ async def test_a_frame_lies_on_the_live_stream_and_wakes_the_web_process_that_wa
 async def test_the_end_is_one_step(log: Log) -> None:
     await ask(log, reply_to="web")
     (of,) = await deliver(log)
+    await log.heed(ACCOUNT, of.request)
 
     event = await finish(log, of)
 
@@ -330,9 +331,44 @@ async def test_the_end_is_one_step(log: Log) -> None:
     assert await length(log, keys.parked(0)) == 0
 
 
+@pytest.mark.parametrize("attempt", [1, 2])
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("followed", [False, True])
+async def test_an_end_that_nobody_follows_behind_no_word_is_written_to_the_event_alone(
+    log: Log, followed: bool, told: bool, attempt: int
+) -> None:
+    await ask(log)
+    (of,) = await deliver(log)
+    if attempt == 2:
+        (of,) = await take_over(log, "a")
+        await log.begin(of)
+    if followed:
+        await log.heed(ACCOUNT, of.request)
+    if told:
+        await asyncio.gather(*log.tell(of, 1, b"word", b""))
+
+    await log.finish(of, "a", fact(of), "completed", meta=b"{}", body=b"", number=2 if told else 1)
+
+    ends = [one for one in await log.frames(ACCOUNT, of.request, "0-0") if one.kind == "e"]
+    assert len(ends) == (1 if followed or told or attempt == 2 else 0)
+
+
+async def test_who_follows_what_is_unknown_or_has_ended_leaves_nothing_behind(log: Log) -> None:
+    await ask(log)
+    (of,) = await deliver(log)
+    await finish(log, of)
+
+    await log.heed(ACCOUNT, of.request)
+    await log.heed(ACCOUNT, "req_unknown")
+
+    assert await log.command("HGET", keys.request(0, of.request), "followed") is None
+    assert await log.command("EXISTS", keys.request(0, "req_unknown")) == 0
+
+
 async def test_a_second_end_writes_nothing(log: Log) -> None:
     await ask(log, reply_to="web")
     (of,) = await deliver(log)
+    await log.heed(ACCOUNT, of.request)
     await finish(log, of)
 
     assert await finish(log, of, state="failed", parked="why") is None

@@ -151,6 +151,7 @@ async def test_a_given_answer_comes_with_the_last_word(log: Log, cache_url: str,
     async with remembering(log, world, "a", cache_url) as worker:
         for number in (3, 10 + stream):
             await ask(log, number)
+            await log.heed(account(1), request(number))
             await deliver(log, worker, "a")
             await told(log, 1 if number == 3 else 2)
         frames = [

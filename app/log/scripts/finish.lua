@@ -9,8 +9,11 @@ local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
 if not pending or pending[2] ~= ARGV[3] or pending[4] ~= tonumber(ARGV[4]) then return false end
 
 local event = redis.call('XADD', KEYS[2], '*', '__data__', ARGV[7], 'type', ARGV[8], 'id', ARGV[9])
-redis.call('XADD', KEYS[3], '*', 'a', ARGV[4], 'k', 'e', 'n', ARGV[12], 'm', ARGV[10])
-redis.call('EXPIRE', KEYS[3], ARGV[13])
+-- Where nothing was told and nobody follows, the event says it all: a stream of one entry would cost 5 kB for an hour.
+if redis.call('EXISTS', KEYS[3]) == 1 or redis.call('HGET', KEYS[5], 'followed') then
+  redis.call('XADD', KEYS[3], '*', 'a', ARGV[4], 'k', 'e', 'n', ARGV[12], 'm', ARGV[10])
+  redis.call('EXPIRE', KEYS[3], ARGV[13])
+end
 if ARGV[14] == '1' then
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[15], '*',
     'r', ARGV[5], 'a', ARGV[4], 'k', 'e', 'n', ARGV[12], 'm', ARGV[10], 'f', ARGV[11])
