@@ -18,12 +18,14 @@ from uuid import UUID
 
 import structlog
 
+from app import routing_policies
 from app.api_keys import KEY_CHARACTERS, well_formed
 from app.bounded_cache import BoundedCache
 from app.changes import Change, Changes
 from app.database import Pool, Unavailable, borrowed
 from app.single_flight import SingleFlight
 from events.completions import Tier
+from handlers.rules.policy import AccountPolicy
 
 __all__ = ["Identities", "Identity", "Unavailable", "Unknown"]
 
@@ -36,7 +38,7 @@ _STRANGER_KEEP_S: Final = 2.0
 """A client with a wrong key tries again and again; a key made meanwhile works after this at latest."""
 
 _IDENTITIES_MAX: Final = 50_000
-"""Half a kilobyte each: 25 MB at most."""
+"""Half a kilobyte each: 25 MB, and what their accounts' routing policies take."""
 
 _STRANGERS_MAX: Final = 1_000
 """Few, for anybody can make strangers; whoever makes more pays a look-up for each."""
@@ -64,6 +66,8 @@ class Identity:
     rate_limit_override: int | None
     """Requests a minute; None: the tier's."""
     expires_at: datetime | None
+    policy: AccountPolicy | None = None
+    """What the account wants of the router."""
 
     @property
     def operator(self) -> bool:
@@ -111,7 +115,8 @@ class PostgresRecords:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
                 """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, u.id AS account,
-                u.tier, u.status FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.key_hash = $1""",
+                u.tier, u.status, r.policy FROM api_keys k JOIN users u ON u.id = k.user_id
+                LEFT JOIN routing_policies r ON r.user_id = u.id WHERE k.key_hash = $1""",
                 key_hash,
             )
         if row is None:
@@ -123,6 +128,7 @@ class PostgresRecords:
             scopes=frozenset(ORDINARY_SCOPES if row["scopes"] is None else row["scopes"]),
             rate_limit_override=row["rate_limit_override"],
             expires_at=row["expires_at"],
+            policy=None if row["policy"] is None else routing_policies.read(row["policy"]),
         )
         return Found(identity, row["status"], revoked=row["revoked_at"] is not None)
 

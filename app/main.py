@@ -26,7 +26,9 @@ from app.http.leaving import Leaving
 from app.http.messages import Messages
 from app.http.metrics import Metrics, census
 from app.http.models import Models
+from app.http.providers_status import ProvidersStatus
 from app.http.requests import Requests
+from app.http.routing_policy import RoutingPolicies
 from app.http.server import serve
 from app.http.shell import Shell
 from app.http.stored_responses import Responses
@@ -86,6 +88,8 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Models(parts).routes(),
         *Requests(parts, leaving).routes(),
         *Cache(parts).routes(),
+        *RoutingPolicies(parts).routes(),
+        *ProvidersStatus(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),
         *openapi.routes(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from events.completions import Tier
+from events.completions import Optimize, Tier
 from events.message import Event
 
 
@@ -30,3 +30,17 @@ class KeyRevoked(Event):
     api_key_id: str
     key_hash: str
     """SHA-256 of the key: what the processes remember it by."""
+
+
+class RoutingChanged(Event):
+    """What the account wants of the router is something else from now on; every process forgets what it was."""
+
+    type: ClassVar[str] = "routing.changed"
+
+    aliases: int
+    """How many; what they are called is the account's own business."""
+    fallbacks: int
+    only: tuple[str, ...]
+    never: tuple[str, ...]
+    optimize: Optimize | None
+    cache_ttl_s: int | None

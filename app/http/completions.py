@@ -40,6 +40,7 @@ from events.message import Envelope, sealed_text
 from handlers.ports import Box
 from handlers.rules.admission import limits_for
 from handlers.rules.catalogue import Catalogue
+from handlers.rules.policy import AccountPolicy, chain_of, resolve
 from projections import requests as read_model
 
 log = structlog.get_logger()
@@ -151,6 +152,16 @@ def known_model(catalogue: Catalogue, name: str, kind: Kind) -> str:
     )
 
 
+def chosen_model(catalogue: Catalogue, policy: AccountPolicy | None, name: str, kind: Kind) -> str:
+    """The name that the account's policy or the catalogue has it under. Raises Refused 404."""
+    if policy is not None:
+        for told in (name, name.removeprefix(DISGUISE)):
+            chain = chain_of(policy, told) if told in policy.aliases or told in policy.fallbacks else ()
+            if any(offer.kind == kind for each in chain for offer in catalogue.find(each)):
+                return told
+    return known_model(catalogue, name, kind)
+
+
 def without(fields: tuple[str, ...], arrived: Arrived) -> bytes:
     """The body without these fields; untouched when it has none of them."""
     if not any(name in arrived.parsed for name in fields):
@@ -188,9 +199,10 @@ class Completions:
         raw = await read_body(receive)
         request = state["request_id"]
         arrived = Arrived(identity.account, request, headers, raw, parse_object(raw))
-        caching = cache_wish(headers, arrived.parsed, account_ttl_s=None)
+        account_ttl_s = identity.policy.cache_ttl_s if identity.policy else None
+        caching = cache_wish(headers, arrived.parsed, account_ttl_s=account_ttl_s)
         asked = await self._door.read(_without_cache(arrived))
-        model = known_model(parts.catalogue, asked.model, asked.kind)
+        model = chosen_model(parts.catalogue, identity.policy, asked.model, asked.kind)
         wish = _wish(headers, identity, self._door.endpoint, raw, asked.session)
         box = await self._box(identity.account)
         command = self._command(identity, asked, model, wish, caching, request, box)
@@ -247,7 +259,7 @@ class Completions:
             api_key_id=identity.api_key_id,
             tier=identity.tier,
             model=model,
-            optimize=asked.optimize or wish.optimize,
+            optimize=asked.optimize or wish.optimize or (identity.policy.optimize if identity.policy else None),
             stream=asked.stream or asked.in_pieces,
             include_usage=asked.include_usage,
             question=sealed_text(box.seal("question", request, asked.question)),
@@ -259,6 +271,7 @@ class Completions:
             kept=sealed_text(box.seal("question", request, asked.kept)) if asked.kept is not None else None,
             cache_ttl_s=caching.ttl_s,
             cache_refresh=caching.refresh,
+            policy=resolve(identity.policy, model),
         )
         return Envelope.begin(ask, id=new_id(), at=now, account=identity.account, subject=request)
 

@@ -33,7 +33,9 @@ from app.http.answers import (
 from app.http.embeddings import EmbeddingsBody
 from app.http.message_shapes import CountBody, MessagesBody
 from app.http.response_shapes import ResponsesBody
+from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
 from app.http.shapes import ChatBody
+from handlers.rules.policy import AccountPolicy
 
 Where = Literal["path", "query", "header"]
 Kind = Literal["string", "integer", "boolean"]
@@ -57,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     group: str
     title: str
@@ -345,6 +347,40 @@ OPERATIONS: Final = (
         {200: Answer("The numbers.", CacheStats)} | _refusals(400, 401, 429, 503),
         (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
         example="?days=7",
+    ),
+    Operation(
+        "GET",
+        "/v1/providers/status",
+        "Routing",
+        "How the providers stand",
+        "Every provider and model: whether it rests, since when and why, how many calls fail, and how long they take.",
+        {200: Answer("The latest minute.", ProvidersStatusView)} | _refusals(401, 429, 503),
+    ),
+    Operation(
+        "GET",
+        "/v1/routing",
+        "Routing",
+        "The account's routing policy",
+        "Aliases, fallback chains, and which providers may be asked.",
+        {200: Answer("The policy.", RoutingPolicyView)} | _refusals(401, 429, 503),
+    ),
+    Operation(
+        "PUT",
+        "/v1/routing",
+        "Routing",
+        "Write the routing policy",
+        "The whole of it; it holds for requests that come from now on.",
+        {200: Answer("The policy.", RoutingPolicyView)} | _refusals(400, 401, 429, 503),
+        body=AccountPolicy,
+        example='{"aliases": {"fast": "auto"}, "fallbacks": {}, "never": [], "optimize": "speed"}',
+    ),
+    Operation(
+        "DELETE",
+        "/v1/routing",
+        "Routing",
+        "Delete the routing policy",
+        "From now on the account has no wishes of its own.",
+        {200: Answer("It is gone.", RoutingPolicyDeleted)} | _refusals(401, 429, 503),
     ),
     Operation(
         "GET",

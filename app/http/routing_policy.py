@@ -1,0 +1,122 @@
+"""`/v1/routing`: what an account wants of the router: names of its own, fallbacks, whom to ask and whom never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import orjson
+import structlog
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app import routing_policies
+from app.changes import Change, ChannelDown, tell
+from app.database import Unavailable, borrowed
+from app.http.authentication import identify
+from app.http.json_body import parse_object, read_body
+from app.http.refusals import Refused
+from app.http.shapes import refuse_invalid
+from app.wiring import WebParts
+from handlers.rules.policy import AccountPolicy
+
+log = structlog.get_logger()
+
+BODY_BYTES_MAX: Final = 256 * 1024
+"""All that the bounds of a policy allow, and no more: it is read anew whenever a key is looked up."""
+
+
+class RoutingPolicies:
+    """The routes below `/v1/routing`."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+        self._providers = frozenset(offer.provider for offer in parts.catalogue)
+
+    def routes(self) -> list[Route]:
+        path = "/v1/routing"
+        return [
+            Route(path, self.show, methods=["GET"]),
+            Route(path, self.replace, methods=["PUT"]),
+            Route(path, self.remove, methods=["DELETE"]),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        """The policy as it stands; an empty one where the account has written none."""
+        account = await self._account(request)
+        try:
+            async with borrowed(self._parts.pool) as connection:
+                found = await routing_policies.find(connection, account)
+        except Unavailable:
+            raise _unavailable() from None
+        return _json(*(found or (AccountPolicy(), None)))
+
+    async def replace(self, request: Request) -> Response:
+        """Write the whole policy anew; it holds for requests that come from now on."""
+        account = await self._account(request)
+        raw = await read_body(request.receive)
+        if len(raw) > BODY_BYTES_MAX:
+            raise Refused(413, "request_too_large", f"A routing policy has at most {BODY_BYTES_MAX} bytes.")
+        parse_object(raw)  # refuses what is no object, too deep, or holds a NUL, which Postgres cannot keep
+        policy = self._policy(raw)
+        try:
+            async with borrowed(self._parts.pool) as connection:
+                written = await routing_policies.put(connection, account, policy)
+        except Unavailable:
+            raise _unavailable() from None
+        await self._tell(account)
+        return _json(policy, written)
+
+    async def remove(self, request: Request) -> Response:
+        """From now on the account has no wishes."""
+        account = await self._account(request)
+        try:
+            async with borrowed(self._parts.pool) as connection:
+                await routing_policies.remove(connection, account)
+        except Unavailable:
+            raise _unavailable() from None
+        await self._tell(account)
+        return Response(orjson.dumps({"object": "routing_policy", "deleted": True}), media_type="application/json")
+
+    async def _account(self, request: Request) -> str:
+        identity = await identify(self._parts.identities, request.scope["headers"], "chat")
+        request.scope["state"]["account"] = identity.account
+        return identity.account
+
+    def _policy(self, raw: bytes) -> AccountPolicy:
+        """Raises Refused 400 for a shape that makes no sense, and for a model or provider that there is not."""
+        try:
+            policy = AccountPolicy.model_validate_json(raw, strict=True)
+        except ValidationError as invalid:
+            raise refuse_invalid(invalid) from None
+        missing = [name for name in sorted(policy.models()) if not self._parts.catalogue.find(name)]
+        _refuse_unknown("model", missing, "aliases" if set(missing) & set(policy.aliases.values()) else "fallbacks")
+        _refuse_unknown("provider", sorted(set(policy.only) - self._providers), "only")
+        _refuse_unknown("provider", sorted(set(policy.never) - self._providers), "never")
+        return policy
+
+    async def _tell(self, account: str) -> None:
+        """Every process forgets what it remembered; this one at once."""
+        change = Change("account", account)
+        self._parts.identities.forget(change)
+        try:
+            await tell(self._parts.settings.cache, change)
+        except ChannelDown:
+            log.warning("routing_change_not_told", account=account)  # the others find it within a minute
+
+
+def _refuse_unknown(kind: str, names: Iterable[str], param: str) -> None:
+    for name in names:
+        raise Refused(400, f"{kind}_not_found", f"There is no {kind} `{name[:100]}`.", param=param)
+
+
+def _unavailable() -> Refused:
+    return Refused(503, "database_unavailable", "The routing policy cannot be reached just now; try again.")
+
+
+def _json(policy: AccountPolicy, updated_at: datetime | None) -> Response:
+    said = policy.model_dump(mode="json") | {"updated_at": updated_at.isoformat() if updated_at else None}
+    return Response(orjson.dumps({"object": "routing_policy"} | said), media_type="application/json")
