@@ -199,3 +199,31 @@ async def test_an_account_sees_what_it_has_saved(helix: Helix, provider: Provide
 
     assert (stats["requests"], stats["hits"], stats["saved"]["nanousd"]) == (3, 2, 22_000)
     assert (odd.status, odd.error["param"]) == (400, "days")
+
+
+async def test_a_response_given_again_is_a_response_of_its_own(client: Client, provider: Provider) -> None:
+    body = {"model": "near/small", "input": f"what is {secrets.token_hex(8)}?", "store": True}
+    first = await given(client, body | {"metadata": {"who": "first"}}, "/v1/responses")
+    again = await given(client, body | {"metadata": {"who": "second"}}, "/v1/responses")
+    stream = await given(client, body | {"stream": True}, "/v1/responses")
+
+    assert [answer.headers["x-helix-cache"] for answer in (first, again, stream)] == ["miss", "hit", "hit"]
+    assert again.json["id"] == again.request.replace("req_", "resp_") != first.json["id"]
+    assert again.json["output"] == first.json["output"]
+    assert (first.json["metadata"], again.json["metadata"]) == ({"who": "first"}, {"who": "second"})
+    found = await client.get(f"/v1/responses/{again.json['id']}")
+    assert (found.status, found.json["output"]) == (200, first.json["output"])
+    told = chunks(stream.body)
+    assert (told[0]["type"], told[-1]["type"]) == ("response.created", "response.completed")
+    assert [said["sequence_number"] for said in told] == list(range(len(told)))
+    assert told[-1]["response"]["id"] == stream.request.replace("req_", "resp_")
+    assert len(provider.asked) == 1
+
+
+async def test_an_embedding_is_given_again(client: Client) -> None:
+    body = {"model": "sandbox/embed", "input": f"words {secrets.token_hex(8)}"}
+    first = await given(client, body, "/v1/embeddings")
+    again = await given(client, body, "/v1/embeddings")
+
+    assert (first.headers["x-helix-cache"], again.headers["x-helix-cache"]) == ("miss", "hit")
+    assert again.json == first.json
