@@ -67,6 +67,7 @@ class WorkerParts:
     providers: World
     answers: AnswerCache
     standing: Watch
+    pool: Pool
 
 
 @asynccontextmanager
@@ -121,7 +122,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
     from app.providers.world import World  # the HTTP client and the tokenizers, which nobody else needs
 
     async with AsyncExitStack() as stack:
-        log, _, vault = await _common(stack, settings, settings.helix_process_name)
+        log, pool, vault = await _common(stack, settings, settings.helix_process_name)
 
         def forget(change: Change) -> None:
             if change.kind == "account":
@@ -137,7 +138,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         standing = Watch(Shared(settings.cache, settings.helix_process_name))
         await standing.start()
         stack.push_async_callback(standing.stop)
-        yield WorkerParts(log, vault, providers, answers, standing)
+        yield WorkerParts(log, vault, providers, answers, standing, pool)
 
 
 async def preflight(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from app.consumers import dismiss_always
 from app.ids import new_id
 from app.jobs import BATCH, PAUSE_S, Worker
 from app.log import Log, keys
+from app.price_book import keep_patiently, prices_in
 from app.settings import Settings, settings
 from app.wiring import WorkerParts, preflight, worker_parts
 from handlers.ports import Ports
@@ -120,6 +121,7 @@ def application(chosen: Settings) -> FastStream:
             beside = [
                 asyncio.create_task(_leave_when_moved(app, parts.log, away), name="watch the map"),
                 asyncio.create_task(dismiss_always(parts.log), name="dismiss consumers"),
+                asyncio.create_task(keep_patiently(parts.pool, prices_in(parts.providers.catalogue)), name="keep prices"),
             ]
             log.info("worker_started", consumer=consumer, partitions=chosen.helix_partitions)
             yield  # FastStream reads until it is told to stop, and has stopped reading when it comes back

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "worker": "app.cli.processes:worker",
     "projector": "app.cli.processes:projector",
     "migrate": "app.cli.processes:migrate",
+    "prices": "app.cli.prices:prices",
     "user": "app.cli.accounts:user",
     "key": "app.cli.accounts:key",
     "vault": "app.cli.accounts:vault",
@@ -34,7 +35,21 @@ COMMANDS: Final = {
 """Word → `module:name` of a function (a command) or a typer application (commands of its own)."""
 
 BESIDE_UP: Final = frozenset(
-    {"user", "key", "vault", "replay", "log", "parked", "doctor", "migrate", "backup", "reseed"}
+    {
+        "user",
+        "key",
+        "vault",
+        "replay",
+        "log",
+        "parked",
+        "doctor",
+        "migrate",
+        "backup",
+        "reseed",
+        "prices",
+        "rerate",
+        "simulate",
+    }
 )
 """Commands that find the servers of a running `up` by themselves when the environment names none."""
 
