@@ -52,8 +52,15 @@ def tell_workers(helix: Helix, number: signal.Signals) -> None:
 async def test_a_log_that_fills_refuses_new_work_and_ends_what_it_took(helix: Helix) -> None:
     async with client_of(helix.base_url, helix.facts["api_key"]) as client, books_of(helix.now()) as books:
         await books.log.command("CONFIG", "SET", "maxmemory", LOG_BYTES)
+        running = [await client.submit(question("[delay_ms=1500] under way", "sandbox/faulty")) for _ in range(5)]
+
+        async def in_hand() -> bool:
+            pending = await books.log.command("XPENDING", keys.commands(0), keys.COMPLETIONS)
+            return bool(pending[0] == len(running))
+
+        await soon(in_hand)
         tell_workers(helix, signal.SIGSTOP)
-        accepted, refused = [], None
+        accepted, refused = [*running], None
         async with asyncio.timeout(60):
             while refused is None:
                 body = question(WORDS, "sandbox/lorem", max_tokens=3)
