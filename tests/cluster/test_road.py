@@ -15,6 +15,7 @@ from tests.journeys.books import books_of
 from tests.journeys.client import Client, client_of, question
 from tests.journeys.conftest import helix_on
 from tests.journeys.running import Account, Helix
+from tests.machines.conftest import new_account
 
 PARTITIONS = 6
 SLOW = "[chunk_delay_ms=300] one two three four five six"
@@ -28,7 +29,7 @@ async def one_on_each_node(helix: Helix) -> dict[int, Account]:
     """An account whose partition lies there, for each node."""
     found: dict[int, Account] = {}
     while len(found) < NODES:
-        account = await helix.account()
+        account = await new_account(helix.facts["database_url"])
         found.setdefault(node_of(account), account)
     return found
 

@@ -79,7 +79,6 @@ def site(log_url: str, cache_url: str, database_url: str) -> Iterator[Site]:
         stack.enter_context(sandbox)
         stack.enter_context(_running(["app.up.sandbox", str(sandbox.fileno())], Path(os.devnull), {}, sandbox.fileno()))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="helix-machines-")))
-        subprocess.run([sys.executable, "-m", "app.cli", "migrate"], cwd=ROOT, env={**os.environ, **shared}, check=True)
         machines = [stack.enter_context(_machine(directory / f"said-{number}", shared)) for number in (1, 2)]
         for machine in machines:
             run_apart(_ready(machine))
@@ -132,11 +131,17 @@ async def _ready(machine: Machine) -> None:
             await asyncio.sleep(0.05)
 
 
+async def new_account(database_url: str) -> Account:
+    """Made in this process: where its partition matters many are made, and the command line takes a second for each."""
+    email, key = f"{secrets.token_hex(8)}@example.com", new_key()
+    user = await accounts.ensure_user(database_url, email, "enterprise")
+    await accounts.ensure_key(database_url, user, key, name="test")
+    return Account(user, email, key, prefix="")
+
+
 async def _accounts(database_url: str) -> tuple[Account, ...]:
     found: dict[int, list[Account]] = {partition: [] for partition in range(PARTITIONS)}
     while any(len(there) < 2 for there in found.values()):
-        email, key = f"{secrets.token_hex(8)}@example.com", new_key()
-        user = await accounts.ensure_user(database_url, email, "enterprise")
-        await accounts.ensure_key(database_url, user, key, name="test")
-        found[keys.partition_of(user, PARTITIONS)].append(Account(user, email, key, ""))
+        account = await new_account(database_url)
+        found[keys.partition_of(account.id, PARTITIONS)].append(account)
     return tuple(account for there in found.values() for account in there[:2])
