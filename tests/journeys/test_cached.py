@@ -227,3 +227,18 @@ async def test_an_embedding_is_given_again(client: Client) -> None:
 
     assert (first.headers["x-helix-cache"], again.headers["x-helix-cache"]) == ("miss", "hit")
     assert again.json == first.json
+
+
+async def test_an_account_may_ask_for_it_once_and_for_all(helix: Helix, provider: Provider) -> None:
+    account = await helix.account()
+    async with client_of(helix.base_url, account.key) as client:
+        body = asked()
+        chosen = await client.send("PUT", "/v1/routing", {"cache_ttl_s": 600})
+        answers = [await client.complete(body) for _ in range(2)]
+        off = await client.complete(body, x_helix_cache="off")
+        changed = await client.send("PUT", "/v1/routing", {"cache_ttl_s": 600, "never": ["far"]})
+        after = await client.complete(body)
+
+    assert (chosen.status, changed.status) == (200, 200)
+    told = [answer.headers["x-helix-cache"] for answer in (*answers, off, after)]
+    assert told == ["miss", "hit", "miss", "miss"]
