@@ -234,4 +234,7 @@ async def _refusal(response: aiohttp.ClientResponse) -> ProviderFailed:
     body = b""
     while len(body) < ERROR_BYTES_MAX and (piece := await response.content.readany()):
         body += piece
-    return failure_of(response.status, body[:ERROR_BYTES_MAX], response.headers.get("Retry-After"))
+    failed = failure_of(response.status, body[:ERROR_BYTES_MAX], response.headers.get("Retry-After"))
+    if failed.kind == "rate_limited" and failed.retry_after_s is None:
+        failed.retry_after_s = limited_s(response.headers)
+    return failed
