@@ -197,7 +197,8 @@ class Requests:
         if row is None:
             raise _unknown()
         box = await self._box(account)
-        return _row_view(row, box.open("answer", id, row.answer) if box else None)
+        # An answer that is empty has been deleted.
+        return _row_view(row, box.open("answer", id, row.answer) if box and row.answer else None)
 
     async def _box(self, account: str) -> Box | None:
         """The account's box; None when its content has been erased."""

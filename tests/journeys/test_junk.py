@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,92 @@ async def test_junk_is_refused_in_openais_shape_and_leaves_nothing_behind(
     assert refused.request.startswith("req_")
     assert await books.lengths() == before
     assert await books.database.fetchval("SELECT count(*) FROM usage WHERE request_id = $1", refused.request) == 0
+
+
+NO_JSON = {
+    name: JUNK[name]
+    for name in (
+        "nothing",
+        "no json",
+        "an array",
+        "latin-1",
+        "a raw NUL",
+        "a lone surrogate",
+        "100000 levels in a field",
+    )
+}
+
+OTHER_ROADS: dict[str, tuple[str, dict[str, object], dict[str, dict[str, object]]]] = {
+    "messages": (
+        "/v1/messages",
+        {"model": "sandbox/echo", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]},
+        {
+            "an unknown model": {"model": "nobody"},
+            "no messages": {"messages": []},
+            "no bound": {"max_tokens": None},
+            "a bound of zero": {"max_tokens": 0},
+            "a role of nobody": {"messages": [{"role": "emperor", "content": "x"}]},
+            "a message without content": {"messages": [{"role": "user"}]},
+            "a block without type": {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
+            "a system of numbers": {"system": [1]},
+            "a temperature of two": {"temperature": 2},
+            "tools that are a string": {"tools": "all"},
+            "stream in words": {"stream": "yes"},
+            "stop as a word": {"stop_sequences": "stop"},
+        },
+    ),
+    "responses": (
+        "/v1/responses",
+        {"model": "sandbox/echo", "input": "hello"},
+        {
+            "an unknown model": {"model": "nobody"},
+            "no input": {"input": None},
+            "an input that is a number": {"input": 1},
+            "an item that is a string": {"input": ["hello"]},
+            "too many items": {"input": [{"role": "user", "content": "x"}] * 6000},
+            "an id that is a number": {"previous_response_id": 1},
+            "an id of nobody": {"previous_response_id": "resp_" + "f" * 32},
+            "a tool without a type": {"tools": [{"name": "x"}]},
+            "a background in words": {"background": "yes"},
+            "metadata of numbers": {"metadata": {"a": 1}},
+            "a bound below zero": {"max_output_tokens": -1},
+        },
+    ),
+    "embeddings": (
+        "/v1/embeddings",
+        {"model": "sandbox/embed", "input": "hello"},
+        {
+            "a model for chats": {"model": "sandbox/echo"},
+            "no input": {"input": None},
+            "an empty text": {"input": ""},
+            "no texts": {"input": []},
+            "a text and a number": {"input": ["x", 1]},
+            "tokens below zero": {"input": [-1]},
+            "too many texts": {"input": ["x"] * 2049},
+            "three hundred thousand tokens": {"input": [1] * 300_001},
+            "no dimensions": {"dimensions": 0},
+            "a format of no kind": {"encoding_format": "hex"},
+        },
+    ),
+}
+
+
+def _other_junk() -> list[Any]:
+    found: list[Any] = []
+    for road, (path, good, changes) in OTHER_ROADS.items():
+        bodies = NO_JSON | {name: json.dumps(good | change).encode() for name, change in changes.items()}
+        found += [pytest.param(path, body, id=f"{road}-{name}") for name, body in bodies.items()]
+    return found
+
+
+@pytest.mark.parametrize(("path", "body"), _other_junk())
+async def test_junk_is_refused_in_the_shape_of_its_road(client: Client, books: Books, path: str, body: bytes) -> None:
+    before = await books.lengths()
+    refused = await client.post(path, body)
+    assert 400 <= refused.status < 500, refused.body
+    shape = {"type", "message"} if path == "/v1/messages" else {"message", "type", "param", "code"}
+    assert set(refused.error) == shape and refused.error["message"]
+    assert await books.lengths() == before
 
 
 async def test_fifty_megabytes_are_refused_as_too_large(client: Client, books: Books) -> None:

@@ -14,6 +14,7 @@ from tests.journeys.running import Helix
 TABLES = {
     "usage": ("usage",),
     "requests": ("requests",),
+    "responses": ("responses",),
     "conversations": ("conversations", "conversation_messages"),
 }
 
@@ -30,6 +31,7 @@ async def some_of_everything(client: Client) -> None:
         *(client.complete(question(f"plain {number}", conversation_id=name)) for number in range(5)),
         *(client.complete(question(f"streamed {number}", stream=True, store=True)) for number in range(5)),
         client.complete(question("[status=400] refused", "sandbox/faulty")),
+        client.post("/v1/responses", {"model": "sandbox/echo", "input": "kept"}),
         client.complete(question("[error_after=1] broken off", "sandbox/faulty", stream=True)),
     )
     request = await client.submit(question("[delay_ms=5000] too slow", "sandbox/faulty"))
