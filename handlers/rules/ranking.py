@@ -8,7 +8,7 @@ from typing import Final
 from events.completions import Optimize
 from handlers.rules.catalogue import Offer
 from handlers.rules.needs import Needs
-from handlers.rules.rating import Usage, rate
+from handlers.rules.rating import STANDARD, rates_of
 from handlers.rules.standing import Speed
 
 EXPLORED_SHARE: Final = 0.05
@@ -21,6 +21,8 @@ SLOW_MS: Final = 500.0
 
 _UNMEASURED_MS: Final = 1e12
 """Behind everyone who has been measured."""
+
+_MILLION: Final = 1_000_000
 
 Ranked = tuple[Sequence[Offer], str]
 
@@ -54,9 +56,13 @@ def _by_cost(offers: Sequence[Offer], needs: Needs) -> Ranked:
 
 
 def _cost(offer: Offer, needs: Needs) -> tuple[int, str]:
-    """What the question is likely to cost; the id breaks a tie."""
-    usage = Usage(max(1, needs.input_tokens), needs.output_expected)
-    return (rate(usage, offer.price) if offer.price else 0), offer.id
+    """What the question is likely to cost, in nano-dollars times a million tokens; the id breaks a tie."""
+    price = offer.price
+    if price is None:
+        return 0, offer.id
+    rates = rates_of(price, needs.input_tokens, STANDARD) if price.steps else price
+    tokens = max(1, needs.input_tokens) * rates.input + needs.output_expected * rates.output
+    return tokens + price.request * _MILLION, offer.id
 
 
 def _by_speed(offers: Sequence[Offer], needs: Needs, speeds: Mapping[str, Speed], chance: float) -> Ranked:

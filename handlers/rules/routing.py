@@ -30,6 +30,9 @@ PASSED_OVER_MAX: Final = 16
 QUICK: Final = frozenset({"connect", "overloaded", "server_error", "garbled", "cut", "not_found"})
 """Kinds of failure that cost a client no patience."""
 
+_STIR: Final = 997.0
+"""Makes of one chance another, so that who is asked does not settle with which key."""
+
 TIERS: Final[Sequence[Tier]] = ("free", "pro", "team", "enterprise")
 
 
@@ -132,7 +135,7 @@ def route(
         seen = {target.offer.id for target in candidates}
         candidates += [target for target in awake if target.offer.id not in seen][:of_each]
         reasons += [reason] if awake else []
-    if not candidates and tried == UNTRIED and (all_the_same := _least_bad(sieve)):
+    if not candidates and tried is UNTRIED and (all_the_same := _least_bad(sieve)):
         return Plan(all_the_same, "everyone rests; this one fails quickly at worst", sieve.passed_over)
     reason = reasons[0] if reasons else f"nobody offers {wanted.model}" if not known else "nobody may be asked"
     if len(wanted.chain) > 1:
@@ -175,6 +178,8 @@ def _able(allowed: Sequence[Offer], needs: Needs, sieve: _Sieve) -> Sequence[Off
 
 def _awake(offer: Offer, name: str, picture: Picture, tried: Tried, sieve: _Sieve, chance: float) -> Target | None:
     """The offer with one of its keys, drawn by weight among those that may be asked."""
+    if len(offer.keys) == 1 and not picture.circuits and tried is UNTRIED:
+        return Target(offer, 0, name)  # nearly every request of nearly everybody
     keys = [
         key
         for key in range(len(offer.keys))
@@ -183,7 +188,7 @@ def _awake(offer: Offer, name: str, picture: Picture, tried: Tried, sieve: _Siev
     rests = {key: rest for key in keys if (rest := picture.resting(offer, key))}
     free = [key for key in keys if key not in rests]
     if free:
-        drawn = ranking.drawn([offer.keys[key] for key in free], chance * len(TIERS) * 997 % 1.0)
+        drawn = ranking.drawn([offer.keys[key] for key in free], chance * _STIR % 1.0)
         return Target(offer, free[drawn], name)
     if rests:
         key, (_, circuit) = min(rests.items(), key=lambda rest: rest[1][1].until)
