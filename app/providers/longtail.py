@@ -85,6 +85,7 @@ class LongTail:
         asked = {name: value for name, value in body.items() if name in PARAMETERS and value is not None}
         asked |= {"model": offer.upstream, "num_retries": 0, "max_retries": 0, "timeout": deadline_s}
         asked |= {"drop_params": True, "api_base": self._endpoint.base_url, "api_key": self._endpoint.api_key}
+        asked["_skip_mcp_handler"] = True  # with tools it would import a package that it does not bring
         if question.stream:
             asked |= {"stream": True, "stream_options": {"include_usage": True}}
         complete = (await ready()).root.acompletion
@@ -97,7 +98,7 @@ class LongTail:
                         await _listen(await complete(**asked), patience, passage)
                     else:
                         answer = await complete(**asked)
-                        passage.take(orjson.dumps(harmless(answer.model_dump(mode="json"))))
+                        passage.take(orjson.dumps(_refusals(harmless(answer.model_dump(mode="json")))))
                 finally:
                     patience.stop()
         except ProviderFailed:
@@ -117,6 +118,14 @@ async def _listen(chunks: Any, patience: Patience, passage: Passage) -> None:
     finally:
         await chunks.aclose()
     passage.end()
+
+
+def _refusals(answer: Json) -> Json:
+    """litellm puts a refusal away among a provider's own fields; of a stream's it keeps nothing."""
+    for choice in answer["choices"]:
+        own = choice["message"].get("provider_specific_fields") or {}
+        choice["message"].setdefault("refusal", own.get("refusal"))
+    return answer
 
 
 def _apart(chunk: Json) -> list[Json]:
