@@ -135,7 +135,7 @@ def _said(run: Run, target: Target, heard: Transcript, failed: ProviderFailed | 
         took_s=time.monotonic() - run.started,
         ttft_ms=None if heard.first_at is None else (heard.first_at - run.started) * 1000,
         output_tokens=heard.usage.output if heard.usage else None,
-        rests_s=failed.retry_after_s if failed and told_when else heard.limited_s,
+        rests_s=(failed.retry_after_s if failed and told_when else heard.limited_s) or None,
         probed=probed,
     )
 

@@ -12,9 +12,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from events.completions import Complete, Optimize
+from events.completions import Complete, Optimize, Policy
 from events.message import Envelope, sealed_text
-from handlers.ports import Answers, Box, Place, Ports, ProviderFailed, Question, Read, Recalled, Transcript
+from handlers.ports import (
+    Answers,
+    Box,
+    Place,
+    Ports,
+    ProviderFailed,
+    Question,
+    Read,
+    Recalled,
+    Standing,
+    Transcript,
+    Unwatched,
+)
 from handlers.rules.catalogue import Catalogue, Offer
 from handlers.rules.rating import Usage
 
@@ -165,6 +177,10 @@ class ForgetfulAnswers:
         self.places.append(place)
         return Recalled(None, None)
 
+    async def peek(self, place: Place, box: Box, read: Callable[[bytes], Read], *, age_s_max: int) -> Read | None:
+        self.places.append(place)
+        return None
+
 
 def ids() -> Callable[[], str]:
     numbers = count(1)
@@ -177,6 +193,7 @@ def ports(
     clock: HandClock | None = None,
     vault: PlainVault | None = None,
     answers: Answers | None = None,
+    standing: Standing | None = None,
 ) -> Ports:
     return Ports(
         providers=providers,
@@ -184,6 +201,7 @@ def ports(
         clock=clock or HandClock(),
         new_id=ids(),
         chance=lambda: 0.0,
+        standing=standing or Unwatched(),
         answers=answers or ForgetfulAnswers(),
     )
 
@@ -200,6 +218,7 @@ def command(
     optimize: Optimize | None = "cost",
     cache_ttl_s: int | None = None,
     cache_refresh: bool = False,
+    policy: Policy | None = None,
     at: datetime = NOW,
     deadline_s: float = 600.0,
 ) -> Envelope:
@@ -216,6 +235,7 @@ def command(
         conversation=conversation,
         cache_ttl_s=cache_ttl_s,
         cache_refresh=cache_refresh,
+        policy=policy,
         deadline=at + timedelta(seconds=deadline_s),
         reply_to=reply_to,
     )
