@@ -92,6 +92,8 @@ ANSWER_LOOKUPS = Counter(
     "Look-ups of kept answers: hit, waited (for one who asked the same), miss, worthless, away",
     ("outcome",),
 )
+VECTORS = Counter("helix_vectors_total", "Vectors for the semantic cache, at the operator's expense", ("outcome",))
+VECTOR_TOKENS = Counter("helix_vector_tokens_total", "Tokens of these vectors")
 COST = Counter("helix_cost_nanousd_total", "Cost of completions in 10^-9 US dollars")
 
 Process = Literal["web", "worker", "projector", "up", "cli"]

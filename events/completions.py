@@ -71,6 +71,8 @@ class Complete(Command):
     """Answer from, and keep in, the account's response cache for so long; None: do not."""
     cache_refresh: bool = False
     """Take no kept answer: ask, and keep the new one."""
+    cache_similar: bool = False
+    """An answer to a question that means the same will do."""
     policy: Policy | None = None
 
 

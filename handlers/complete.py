@@ -133,10 +133,11 @@ def finish_again(
     heard: Transcript,
     *,
     saved_nanousd: int,
+    reason: str,
 ) -> Ending:
     """The end of a completion whose answer was there already, as `offer` had once given it: nobody is asked now, and
     nothing is charged."""
-    run = Run(ask, at, ports, box, question, Plan((), "answered from the response cache"), heard=heard, offer=offer)
+    run = Run(ask, at, ports, box, question, Plan((), reason), heard=heard, offer=offer)
     ending = _finished(run)
     free = {"cost_nanousd": 0, "price_as_of": None, "price_version": None}
     ending.event = ending.event.model_copy(update=free | {"cached": True, "saved_nanousd": saved_nanousd})

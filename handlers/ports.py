@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, Protocol, TypeVar
@@ -10,6 +10,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 from events.completions import Wire
 from handlers.rules.catalogue import Catalogue, Offer
 from handlers.rules.failure import FailureKind
+from handlers.rules.likeness import Neighbour
 from handlers.rules.rating import Usage
 from handlers.rules.standing import NOTHING_KNOWN, Call, Picture
 
@@ -183,6 +184,29 @@ class Answers(Protocol):
         """
         ...
 
+    async def peek(self, place: Place, box: Box, read: Callable[[bytes], Read], *, age_s_max: int) -> Read | None:
+        """What is kept there and no older, without ever taking the lead."""
+        ...
+
+
+class Nearby(Protocol):
+    """Earlier questions by their meaning, a bounded number for each group, the newest. As forgetful as the answers."""
+
+    model: str
+    """The embedding model that makes the vectors."""
+
+    async def neighbours(self, group: Place, box: Box) -> Sequence[Neighbour]:
+        """The newest first; none when they cannot be reached."""
+        ...
+
+    def note(self, group: Place, neighbour: Neighbour, box: Box, *, ttl_s: int) -> None:
+        """Neither blocks nor fails."""
+        ...
+
+    def made(self, usage: Usage | None) -> None:
+        """A vector was made for so many tokens, or, None, could not be had."""
+        ...
+
 
 class Listener(Protocol):
     """Whoever waits for one answer."""
@@ -247,6 +271,8 @@ class Ports:
     answers: Answers
     """Asked only for those who want it (`Complete.cache_ttl_s`)."""
     standing: Standing = field(default_factory=Unwatched)
+    nearby: Nearby | None = None
+    """None: the semantic cache is off."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -54,11 +54,12 @@ generation is a random word and no count."""
 
 _SCRIPTS: Final = {
     name: resources.files("app.answers.scripts").joinpath(f"{name}.lua").read_bytes()
-    for name in ("find", "keep", "lease")
+    for name in ("find", "keep", "lease", "note")
 }
 _DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
 
-_AWAY: Final = (LogGone, LogRefused, TimeoutError)
+AWAY: Final = (LogGone, LogRefused, TimeoutError)
+"""How a cache that cannot be had shows itself."""
 
 
 class CacheAway(Exception):
@@ -113,13 +114,13 @@ class AnswerCache:
         leaders: set[bytes] = set()
         try:
             while True:
-                generations, word, *told = await self._look(place, token, age_s_max, anew=anew)
+                generations, word, *told = await self._look(place, token, age_s_max, how="anew" if anew else "find")
                 if word == b"kept":
                     value = _opened(place, box, told[0], read)
                     if value is not None:
                         telemetry.ANSWER_LOOKUPS.labels("waited" if leaders else "hit").inc()
                         return Recalled(value, None)
-                    await self._ask("UNLINK", keys.entry(place))
+                    await self.ask("UNLINK", keys.entry(place))
                     continue
                 if word == b"lead":
                     telemetry.ANSWER_LOOKUPS.labels("miss").inc()
@@ -130,11 +131,19 @@ class AnswerCache:
                     telemetry.ANSWER_LOOKUPS.labels("miss").inc()
                     return Recalled(None, self._lead(place, box, generations, ""))
                 await self._change(keys.lease(place), told[0], left_s)
-        except _AWAY as away:
+        except AWAY as away:
             telemetry.ANSWER_LOOKUPS.labels("away").inc()
             if not isinstance(away, LogGone):  # an outage is told by the connection, once
                 log.warning("answers_not_asked", reason=str(away)[:100] or "silence")
             return Recalled(None, None)
+
+    async def peek(self, place: Place, box: Box, read: Callable[[bytes], Read], *, age_s_max: int) -> Read | None:
+        """See the port."""
+        try:
+            _, word, *told = await self._look(place, "", age_s_max, how="peek")
+        except AWAY:
+            return None
+        return _opened(place, box, told[0], read) if word == b"kept" else None
 
     async def forget(self, account: str, scope: str | None = None) -> None:
         """From now on nothing is found of what is kept for the account, or for one scope of it, nor of what is being found
@@ -142,14 +151,16 @@ class AnswerCache:
         if self._connection is None:
             return
         try:
-            await self._ask("DEL", keys.account(account) if scope is None else keys.scope(account, scope))
-        except _AWAY as away:
+            await self.ask("DEL", keys.account(account) if scope is None else keys.scope(account, scope))
+        except AWAY as away:
             raise CacheAway(str(away) or "silence") from None
         log.info("answers_forgotten", account=account, scope=scope)
 
-    async def _look(self, place: Place, token: str, age_s_max: int, *, anew: bool) -> Sequence[bytes]:
+    async def _look(
+        self, place: Place, token: str, age_s_max: int, *, how: Literal["find", "anew", "peek"]
+    ) -> Sequence[bytes]:
         said: Sequence[bytes] = await self._script(
-            "find", keys.of(place), token, LEASE_MS, age_s_max * 1000, secrets.token_hex(8), GENERATION_MS, int(anew)
+            "find", keys.of(place), token, LEASE_MS, age_s_max * 1000, secrets.token_hex(8), GENERATION_MS, how
         )
         return said
 
@@ -169,8 +180,8 @@ class AnswerCache:
 
     async def _watch(self, lease: str, leader: bytes) -> None:
         pause_s = LOOK_S_MIN
-        with contextlib.suppress(*_AWAY):  # whoever waits looks again, and finds out
-            while await self._ask("GET", lease) == leader:
+        with contextlib.suppress(*AWAY):  # whoever waits looks again, and finds out
+            while await self.ask("GET", lease) == leader:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LOOK_S_MAX)
 
@@ -178,18 +189,19 @@ class AnswerCache:
         while True:
             await asyncio.sleep(RENEW_S)
             for leading in self._leads:
-                self._tell("lease", (keys.lease(leading.place),), leading.token, LEASE_MS)
+                self.tell("lease", (keys.lease(leading.place),), leading.token, LEASE_MS)
 
-    async def _ask(self, *command: Argument) -> Reply:
+    async def ask(self, *command: Argument) -> Reply:
+        """One command to the cache server. Raises what stands in AWAY."""
         if self._connection is None:
             raise LogGone("no cache is set", sent=False)
         async with asyncio.timeout(REPLY_S_MAX):
             return await self._connection(*command)
 
     async def _script(self, name: str, script_keys: Sequence[str], *words: Argument) -> Reply:
-        return await self._ask("EVALSHA", _DIGESTS[name], len(script_keys), *script_keys, *words)
+        return await self.ask("EVALSHA", _DIGESTS[name], len(script_keys), *script_keys, *words)
 
-    def _tell(self, name: str, script_keys: Sequence[str], *words: Argument) -> None:
+    def tell(self, name: str, script_keys: Sequence[str], *words: Argument) -> None:
         """Send it and wait for nothing: a cache that does not hear it has forgotten, or soon will."""
         if self._connection:
             told = self._connection("EVALSHA", _DIGESTS[name], len(script_keys), *script_keys, *words)
@@ -219,13 +231,13 @@ class _Leading:
             return
         self._end()
         words = (self.token, self._generations, ttl_s * 1000, sealed, GENERATION_MS)
-        self._cache._tell("keep", keys.of(self.place), *words)
+        self._cache.tell("keep", keys.of(self.place), *words)
 
     def leave(self) -> None:
         if not self._ended:
             self._end()
             if self.token:
-                self._cache._tell("lease", (keys.lease(self.place),), self.token, 0)
+                self._cache.tell("lease", (keys.lease(self.place),), self.token, 0)
 
     def _end(self) -> None:
         self._ended = True

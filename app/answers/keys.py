@@ -30,6 +30,11 @@ def lease(place: Place) -> str:
     return f"helix:answers:{SHAPE}:{{{place.account}}}:lease:{place.scope}:{place.digest}"
 
 
+def neighbours(group: Place) -> str:
+    """Earlier questions that differ in their last words alone."""
+    return f"helix:answers:{SHAPE}:{{{group.account}}}:neighbours:{group.scope}:{group.digest}"
+
+
 def of(place: Place) -> tuple[str, str, str, str]:
     """Entry, lease and both generations, as the scripts take them."""
     return entry(place), lease(place), account(place.account), scope(place.account, place.scope)

@@ -1,7 +1,8 @@
 -- What is kept at a place; where nothing is, who may go and find it.
 -- KEYS: entry, lease, generation of the account, generation of the scope
--- ARGV: token, lease ms, oldest ms, a new generation, generation's ms, '1' to take no kept answer and wait for nobody
--- → {generations, 'kept', sealed} | {generations, 'lead'} | {generations, 'wait', token of who leads}
+-- ARGV: token, lease ms, oldest ms, a new generation, generation's ms,
+--   'find' | 'anew': take no kept answer and wait for nobody | 'peek': never lead
+-- → {generations, 'kept', sealed} | {generations, 'lead'} | {generations, 'wait', token of who leads} | {generations, 'none'}
 local function said(reply, key)
   if type(reply) == 'table' and reply.err then -- not of our making
     redis.call('UNLINK', key)
@@ -19,7 +20,7 @@ for at = 3, 4 do
   end
   generations = generations .. known .. ' '
 end
-if ARGV[6] == '1' then
+if ARGV[6] == 'anew' then
   return {generations, 'lead'}
 end
 
@@ -30,6 +31,10 @@ if entry and entry[1] == generations and entry[2] and entry[3] then
   if at_ms and now[1] * 1000 + math.floor(now[2] / 1000) - at_ms <= tonumber(ARGV[3]) then
     return {generations, 'kept', entry[3]}
   end
+end
+
+if ARGV[6] == 'peek' then
+  return {generations, 'none'}
 end
 
 local leader = said(redis.pcall('GET', KEYS[2]), KEYS[2])
