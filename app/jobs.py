@@ -55,6 +55,9 @@ that were only held meanwhile are not counted."""
 DRAIN_S: Final = 25.0
 """How long a worker that is told to stop finishes what it has begun; below the platform's patience (railway.worker.toml)."""
 
+LEAVING_S: Final = 1.0
+"""What those that are broken off then get to leave the provider in."""
+
 PAUSE_S: Final = 0.5
 """Before asking again for something that was not to be had."""
 
@@ -493,7 +496,7 @@ class Worker:
         for task in left:
             running[task].abandon()
         if left:
-            await asyncio.wait(left, timeout=1)
+            await asyncio.wait(left, timeout=LEAVING_S)
         await self._give_back([running[task] for task in left])
         await self._on_each_partition("giving_back", self._give_back_unseen)
         for control in self._controls:

@@ -17,6 +17,7 @@ from app.embedded.server import tethered
 from app.up.program import Program
 from app.up.supervisor import StartFailed, Supervisor
 from app.up.voice import Voice
+from tests.up.running import alive
 
 
 def stand_in(voice: Voice, *habits: str) -> Program:
@@ -70,6 +71,56 @@ async def test_a_child_that_cannot_begin_fails_the_start(capfd: pytest.CaptureFi
         async with supervised(stand_in(voice, "die"), voice):
             pass
     assert "child-1 | I cannot begin" in capfd.readouterr().err
+
+
+async def test_a_successor_is_there_before_its_predecessor_is_told_to_end() -> None:
+    voice = Voice()
+    old = stand_in(voice)
+    new = old.successor()
+    both: list[bool] = []
+    supervisor = Supervisor(voice, lambda: both.append(alive(old.pid) and alive(new.pid)))
+    try:
+        await supervisor.begin(old)
+        await supervisor.replace(old, new, ready_s=30, drain_s=30)
+        assert (both, alive(old.pid), alive(new.pid)) == ([True], False, True)
+    finally:
+        await supervisor.end(new, 0.5)
+        voice.close()
+
+
+async def test_a_successor_that_cannot_begin_leaves_its_predecessor_as_it_was() -> None:
+    voice = Voice()
+    old = stand_in(voice)
+    supervisor = Supervisor(voice, lambda: None)
+    try:
+        await supervisor.begin(old)
+        first = old.pid
+        with pytest.raises(StartFailed, match="child-1 ended with 1 before it was ready"):
+            await supervisor.replace(old, stand_in(voice, "die"), ready_s=30, drain_s=30)
+        assert (old.pid, alive(first)) == (first, True)
+    finally:
+        await supervisor.end(old, 0.5)
+        voice.close()
+
+
+def test_the_two_names_of_a_slot_take_turns() -> None:
+    voice = Voice()
+    first = stand_in(voice)
+    names = [first.name, first.successor().name, first.successor().successor().name]
+    voice.close()
+    assert names == ["child-1", "child-1b", "child-1"]
+
+
+async def test_who_no_longer_waits_for_a_child_that_drains_does_not_kill_it() -> None:
+    voice = Voice()
+    child = stand_in(voice, "stubborn")
+    async with supervised(child, voice):
+        waiting = asyncio.create_task(child.stop(30))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert alive(child.pid)
+    assert await gone(child.pid)
 
 
 async def test_a_child_that_does_not_listen_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
