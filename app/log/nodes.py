@@ -29,6 +29,13 @@ REDIRECTIONS_MAX: Final = 3
 MAP_AGAIN_S: Final = 1.0
 """Between two questions for the map while a node is away; a cluster takes seconds to choose another."""
 
+_BETWEEN: Final = (
+    "CLUSTERDOWN",
+    "ASK ",  # the partition is being moved: half of its keys are here, half there, and a script needs all
+    "TRYAGAIN",
+)
+"""Nothing was done, and the same command will be taken when the cluster has settled."""
+
 _TAG: Final = re.compile(r"(?:helix:)?\{(\d+)\}")
 
 Prepare = Callable[[Connection, Sequence[int]], Coroutine[Any, Any, None]]
@@ -129,7 +136,7 @@ class Nodes:
             try:
                 return await self._by_url[self._url_of[partition]](*command)
             except LogRefused as refused:
-                if str(refused).startswith("CLUSTERDOWN"):
+                if str(refused).startswith(_BETWEEN):
                     raise LogGone(str(refused), sent=False) from None
                 if not str(refused).startswith("MOVED "):
                     raise
