@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     """A command that its worker has not renewed for so long is taken over by another; the same in every worker."""
     helix_allow_unsafe_log: bool = False
     """Serve although the log may evict or does not fsync: acknowledged requests can be lost."""
+    enable_semantic_cache: bool = False
+    """Let clients ask for the kept answer to a question that means the same (`x-helix-cache: similar`)."""
+    helix_semantic_cache_model: str | None = None
+    """The embedding model it compares questions with: an id or `provider/id`. Needed where it is on; the calls are the
+    operator's expense."""
     helix_log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     helix_metrics_dir: Path | None = None
     """Where the processes of one machine put their counts together; set by `up`."""
@@ -82,6 +87,14 @@ class Settings(BaseSettings):
     def _providers_file_exists(self) -> Self:
         if self.helix_providers and not self.helix_providers.is_file():
             raise ValueError(f"HELIX_PROVIDERS names no file: {self.helix_providers}")
+        return self
+
+    @model_validator(mode="after")
+    def _semantic_cache_has_a_model(self) -> Self:
+        if self.enable_semantic_cache and not self.helix_semantic_cache_model:
+            raise ValueError(
+                "ENABLE_SEMANTIC_CACHE needs HELIX_SEMANTIC_CACHE_MODEL, the embedding model to compare with"
+            )
         return self
 
     @property

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.answers import AnswerCache
+from app.answers import AnswerCache, NearbyQuestions
 from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
@@ -66,6 +66,7 @@ class WorkerParts:
     vault: Vault
     providers: World
     answers: AnswerCache
+    nearby: NearbyQuestions | None
     standing: Watch
     pool: Pool
 
@@ -138,7 +139,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         standing = Watch(Shared(settings.cache, settings.helix_process_name))
         await standing.start()
         stack.push_async_callback(standing.stop)
-        yield WorkerParts(log, vault, providers, answers, standing, pool)
+        yield WorkerParts(log, vault, providers, answers, _nearby(settings, answers), standing, pool)
 
 
 async def preflight(settings: Settings) -> None:
@@ -146,7 +147,7 @@ async def preflight(settings: Settings) -> None:
     cannot be reached, does not keep what it acknowledges, or was made with another number of partitions."""
     try:
         _ring(settings)
-        load_catalogue(settings)
+        _embeds(settings, load_catalogue(settings))
         faults = await check_log(settings.log)
         if faults and not settings.helix_allow_unsafe_log:
             raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
@@ -172,6 +173,20 @@ async def _answers(stack: AsyncExitStack, settings: Settings, name: str) -> Answ
     answers = await AnswerCache(settings.answers, name=name).open()
     stack.push_async_callback(answers.close)
     return answers
+
+
+def _embeds(settings: Settings, catalogue: Catalogue) -> None:
+    """Raises ValueError when the semantic cache is to compare with a model that there is not."""
+    model = settings.helix_semantic_cache_model
+    if settings.enable_semantic_cache and not any(offer.kind == "embedding" for offer in catalogue.find(model or "")):
+        raise ValueError(f"HELIX_SEMANTIC_CACHE_MODEL names no embedding model that is offered: {model}")
+
+
+def _nearby(settings: Settings, answers: AnswerCache) -> NearbyQuestions | None:
+    """None where the semantic cache is off."""
+    if not settings.enable_semantic_cache or settings.helix_semantic_cache_model is None:
+        return None
+    return NearbyQuestions(answers, settings.helix_semantic_cache_model)
 
 
 def _ring(settings: Settings) -> KeyRing:

@@ -121,7 +121,9 @@ def application(chosen: Settings) -> FastStream:
             beside = [
                 asyncio.create_task(_leave_when_moved(app, parts.log, away), name="watch the map"),
                 asyncio.create_task(dismiss_always(parts.log), name="dismiss consumers"),
-                asyncio.create_task(keep_patiently(parts.pool, prices_in(parts.providers.catalogue)), name="keep prices"),
+                asyncio.create_task(
+                    keep_patiently(parts.pool, prices_in(parts.providers.catalogue)), name="keep prices"
+                ),
             ]
             log.info("worker_started", consumer=consumer, partitions=chosen.helix_partitions)
             yield  # FastStream reads until it is told to stop, and has stopped reading when it comes back
@@ -164,6 +166,7 @@ def _ports(parts: WorkerParts) -> Ports:
         chance=random.random,
         answers=parts.answers,
         standing=parts.standing,
+        nearby=parts.nearby,
     )
 
 

@@ -21,6 +21,9 @@ FIELD: Final = "cache"
 
 WORDS: Final = ("on", "off", "refresh")
 
+SIMILAR: Final = "similar"
+"""Another word, where the operator has switched it on."""
+
 
 class CacheOptions(Shaped):
     """Answer from the response cache, and keep the answer in it."""
@@ -41,18 +44,23 @@ class CacheWish:
     """None: the cache is not used."""
     refresh: bool = False
     """Ask anew, and keep the new answer."""
+    similar: bool = False
+    """An answer to a question that means the same will do."""
 
 
-def cache_wish(headers: Headers, parsed: Mapping[str, object], account_ttl_s: int | None) -> CacheWish:
+def cache_wish(
+    headers: Headers, parsed: Mapping[str, object], account_ttl_s: int | None, *, semantic: bool = False
+) -> CacheWish:
     """What this request is to have. A header is stronger than the body, the body than the account's choice; `off` than
-    everything. Raises Refused 400 for what makes no sense."""
+    everything. `semantic`: the operator has switched `similar` on. Raises Refused 400 for what makes no sense."""
+    words = (*WORDS, SIMILAR) if semantic else WORDS
     word: str | None = None
     ttl_s: int | None = None
     for name, value in headers:
         if name == b"x-helix-cache":
             word = value.decode("latin-1").strip().lower()
-            if word not in WORDS:
-                raise _refused("x-helix-cache", f"is one of: {', '.join(WORDS)}")
+            if word not in words:
+                raise _refused("x-helix-cache", f"is one of: {', '.join(words)}")
         elif name == b"x-helix-cache-ttl":
             ttl_s = _seconds(value)
     if parsed.get(FIELD) is not None:
@@ -62,7 +70,7 @@ def cache_wish(headers: Headers, parsed: Mapping[str, object], account_ttl_s: in
         return CacheWish(None)
     if word is None and ttl_s is None:
         return CacheWish(account_ttl_s)
-    return CacheWish(ttl_s or account_ttl_s or TTL_S_DEFAULT, refresh=word == "refresh")
+    return CacheWish(ttl_s or account_ttl_s or TTL_S_DEFAULT, refresh=word == "refresh", similar=word == SIMILAR)
 
 
 def _seconds(value: bytes) -> int:

@@ -200,7 +200,7 @@ class Completions:
         request = state["request_id"]
         arrived = Arrived(identity.account, request, headers, raw, parse_object(raw))
         account_ttl_s = identity.policy.cache_ttl_s if identity.policy else None
-        caching = cache_wish(headers, arrived.parsed, account_ttl_s=account_ttl_s)
+        caching = cache_wish(headers, arrived.parsed, account_ttl_s, semantic=parts.settings.enable_semantic_cache)
         asked = await self._door.read(_without_cache(arrived))
         model = chosen_model(parts.catalogue, identity.policy, asked.model, asked.kind)
         wish = _wish(headers, identity, self._door.endpoint, raw, asked.session)
@@ -271,6 +271,7 @@ class Completions:
             kept=sealed_text(box.seal("question", request, asked.kept)) if asked.kept is not None else None,
             cache_ttl_s=caching.ttl_s,
             cache_refresh=caching.refresh,
+            cache_similar=caching.similar,
             policy=resolve(identity.policy, model),
         )
         return Envelope.begin(ask, id=new_id(), at=now, account=identity.account, subject=request)

@@ -94,8 +94,9 @@ _OPTIMIZE = Parameter(
 _CACHE = Parameter(
     "x-helix-cache",
     "header",
-    "`on`: give the answer that an equal question of this account has had, and keep this one. `refresh`: keep it, take none.",
-    choices=("on", "off", "refresh"),
+    "`on`: give the answer that an equal question of this account has had, and keep this one. `refresh`: keep it, take none. "
+    "`similar`, where the operator offers it: the answer to a question that means the same will do.",
+    choices=("on", "off", "refresh", "similar"),
 )
 _CACHE_TTL = Parameter(
     "x-helix-cache-ttl",
