@@ -23,13 +23,14 @@ from app.log.parked import letters
 from app.up.directory import ROOT, Facts
 from events.catalog import read
 from events.completions import CompletionEnded
+from projections import PROJECTIONS
 
 DRAIN_S: Final = 120.0
 """How long what was accepted may take to end, and to be remembered, once nobody asks or breaks anything."""
 
 PAGE: Final = 1000
 NANO: Final = 10**9
-REBUILT: Final = ("requests", "usage", "conversations")
+REBUILT: Final = tuple(one.name for one in PROJECTIONS if one.wants is not None)
 _LOOK_S: Final = 0.1
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from app.faults.checker import check, position, torn
 from app.faults.evidence import Evidence, Letter, Live, Rebuilt
-from app.faults.history import Broken, Call, Frame, Probe
+from app.faults.history import Broken, Call, Frame, Gate, Probe
 from tests.faults.telling import call, evidence, followed, row, terminal, word, words
 
 
-def broken(history: list[Call | Broken | Probe], found: Evidence) -> set[str]:
+def broken(history: list[Call | Broken | Probe | Gate], found: Evidence) -> set[str]:
     return {finding.invariant for finding in check(history, found).findings}
 
 
@@ -116,6 +116,13 @@ def test_another_accounts_request_must_be_as_unknown_as_none() -> None:
 
 def test_words_of_another_question_are_found() -> None:
     assert "I9" in broken([call(final=words(3, question="q2"))], evidence())
+
+
+def test_a_revoked_key_that_opens_something_and_a_limit_that_is_passed_are_found() -> None:
+    shut = Gate(revoked={401: 9, 0: 1}, limited={202: 5, 429: 5}, admitted=5, allowed=5)
+    assert broken([call(), shut], evidence()) == set()
+    assert broken([call(), shut.model_copy(update={"revoked": {401: 9, 202: 1}})], evidence()) == {"G"}
+    assert broken([call(), shut.model_copy(update={"admitted": 6})], evidence()) == {"G"}
 
 
 def test_an_answer_that_is_not_whole_is_found() -> None:
