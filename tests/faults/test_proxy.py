@@ -102,22 +102,26 @@ async def test_what_is_dropped_never_arrives_and_the_connection_stays(proxy: Pro
 
 async def test_rules_for_one_client_leave_the_others_alone() -> None:
     names: dict[int, str] = {}
-    async with echo() as port, proxy_to("127.0.0.1", port, names.get) as proxy:
-        async with line(proxy) as (near, to_near), line(proxy) as (far, to_far):
-            for writer, name in ((to_near, "near"), (to_far, "far")):
-                names[writer.get_extra_info("sockname")[1]] = name
-                writer.write(b"a")
-            assert [await reader.readexactly(1) for reader in (near, far)] == [b"a", b"a"]
-            proxy.set(to_server=Rules(cut_after=1), only="far")
-            for writer in (to_near, to_far):
-                writer.write(b"b")
-            assert await near.readexactly(1) == b"b"
-            assert await ended(far)
-            proxy.cut_all(only="far")
-            to_near.write(b"c")
-            assert await near.readexactly(1) == b"c"
-            proxy.cut_all(only="near")
-            assert await ended(near)
+    async with (
+        echo() as port,
+        proxy_to("127.0.0.1", port, names.get) as proxy,
+        line(proxy) as (near, to_near),
+        line(proxy) as (far, to_far),
+    ):
+        for writer, name in ((to_near, "near"), (to_far, "far")):
+            names[writer.get_extra_info("sockname")[1]] = name
+            writer.write(b"a")
+        assert [await reader.readexactly(1) for reader in (near, far)] == [b"a", b"a"]
+        proxy.set(to_server=Rules(cut_after=1), only="far")
+        for writer in (to_near, to_far):
+            writer.write(b"b")
+        assert await near.readexactly(1) == b"b"
+        assert await ended(far)
+        proxy.cut_all(only="far")
+        to_near.write(b"c")
+        assert await near.readexactly(1) == b"c"
+        proxy.cut_all(only="near")
+        assert await ended(near)
 
 
 async def test_a_slow_line_still_brings_everything_in_order(proxy: Proxy) -> None:
