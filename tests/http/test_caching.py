@@ -66,3 +66,9 @@ def test_what_makes_no_sense_is_refused_by_its_name(headers: Said, body: dict[st
     with pytest.raises(Refused) as refused:
         cache_wish(headers, body, None)
     assert (refused.value.status, refused.value.param) == (400, param)
+
+
+def test_what_means_the_same_may_be_asked_for_where_the_operator_offers_it() -> None:
+    assert cache_wish(header("similar"), {}, None, semantic=True) == CacheWish(3600, similar=True)
+    with pytest.raises(Refused):
+        cache_wish(header("similar"), {}, None)
