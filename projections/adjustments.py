@@ -5,12 +5,17 @@ So the sum of a usage row's adjustments is always what its newest one says, howe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
 
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.billing import UsageAdjusted
+from events.completions import Metered
 from projections import tables
 from projections.projection import Projection, Seen
 
@@ -65,3 +70,90 @@ USAGE_ADJUSTMENTS: Final = Projection(
     wants=frozenset({UsageAdjusted.type}),
     times=("created_at",),
 )
+
+
+# Queries.
+
+PAGE: Final = 1000
+"""Rows in one read: a round trip costs more than they do, and they fit into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One request that a provider was paid for, as it stands today."""
+
+    usage_event: str
+    used_at: datetime
+    request: str
+    account: str
+    api_key_id: str
+    provider: str
+    model: str
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    metered: Metered | None
+    last_entry: str
+    """The event whose cost would be adjusted: its own, or its newest adjustment."""
+    cost_nanousd: int
+    """With every adjustment."""
+
+
+_STANDING: Final = """
+SELECT used.event_id::text AS usage_event, used.created_at AS used_at, used.request_id AS request,
+  used.user_id::text AS account, used.api_key_id::text, used.provider, used.model, used.prompt_tokens AS input_tokens,
+  used.cached_input_tokens, used.cache_write_tokens, used.completion_tokens AS output_tokens,
+  used.metered::text, coalesce(newest.event_id, used.event_id)::text AS last_entry,
+  coalesce(newest.cost_usd, used.cost_usd) AS cost_usd
+FROM usage AS used LEFT JOIN LATERAL (
+  SELECT event_id, cost_usd FROM usage_adjustments AS one
+  WHERE one.usage_event_id = used.event_id AND NOT EXISTS (
+    SELECT FROM usage_adjustments AS later
+    WHERE later.usage_event_id = one.usage_event_id AND later.follows = one.event_id
+  )
+) AS newest ON true
+WHERE NOT used.cached AND used.created_at >= :since AND used.created_at < :until
+  AND (used.created_at, used.event_id) > (:behind_at, CAST(:behind AS uuid))
+  AND (CAST(:provider AS text) IS NULL OR used.provider = :provider)
+  AND (CAST(:model AS text) IS NULL OR used.model = :model)
+ORDER BY used.created_at, used.event_id LIMIT :page
+"""
+"""An answer from the response cache cost nothing, whatever the price."""
+
+
+async def standing(
+    connection: AsyncConnection,
+    *,
+    since: datetime,
+    until: datetime,
+    provider: str | None = None,
+    model: str | None = None,
+) -> AsyncIterator[list[Standing]]:
+    """Requests that ended from `since` on and before `until`, oldest first, page by page."""
+    behind_at, behind = since, str(UUID(int=0))
+    while True:
+        found = await connection.execute(
+            text(_STANDING),
+            {
+                "since": since,
+                "until": until,
+                "behind_at": behind_at,
+                "behind": behind,
+                "provider": provider,
+                "model": model,
+                "page": PAGE,
+            },
+        )
+        rows = [_standing(row) for row in found]
+        if not rows:
+            return
+        yield rows
+        behind_at, behind = rows[-1].used_at, rows[-1].usage_event
+
+
+def _standing(row: Row[Any]) -> Standing:  # Any: the driver's row has no types of its own
+    named = row._asdict()
+    named["metered"] = Metered.model_validate_json(named["metered"]) if named["metered"] else None
+    named["cost_nanousd"] = int(named.pop("cost_usd").scaleb(9))
+    return Standing(**named)

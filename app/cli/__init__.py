@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "projector": "app.cli.processes:projector",
     "migrate": "app.cli.processes:migrate",
     "prices": "app.cli.prices:prices",
+    "rerate": "app.cli.rerate:rerate",
     "user": "app.cli.accounts:user",
     "key": "app.cli.accounts:key",
     "vault": "app.cli.accounts:vault",
