@@ -75,15 +75,20 @@ async def serve(chosen: Settings) -> None:
                 waiting = await stack.enter_async_context(stream.blocking(purpose, partition, patiently=True))
                 source = LogSource(stream, waiting)
                 runners.append(Runner(database, source, tuple(group), partition, watch, outages=OUTAGES))
-        async with asyncio.TaskGroup() as tasks:
-            for runner in runners:
-                tasks.create_task(runner.run())
-            tasks.create_task(outbox.publish_always(chosen.database, stream))
-            tasks.create_task(partitions.keep(database))
-            tasks.create_task(trimmer.keep_short(stream, database))
-            tasks.create_task(_look_after(runners, database, stream, watch, compared))
-            log.info("projector_started", partitions=chosen.helix_partitions, projections=[p.name for p in PROJECTIONS])
-            ready.announce()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for runner in runners:
+                    tasks.create_task(runner.run())
+                tasks.create_task(outbox.publish_always(chosen.database, stream))
+                tasks.create_task(partitions.keep(database))
+                tasks.create_task(trimmer.keep_short(stream, database))
+                tasks.create_task(_look_after(runners, database, stream, watch, compared))
+                names = [projection.name for projection in PROJECTIONS]
+                log.info("projector_started", partitions=chosen.helix_partitions, projections=names)
+                ready.announce()
+        finally:
+            # A batch that was not committed is as if it had never been read.
+            log.info("projector_drained", handed_over=sum(runner.held for runner in runners))
 
 
 async def _stand_by_for_the_right_log(stream: Log, database: AsyncEngine) -> bool:
@@ -162,7 +167,6 @@ async def _until_told(chosen: Settings) -> None:
     try:
         await serving
     except asyncio.CancelledError:
-        # A batch that was not committed is as if it had never been read.
         log.info("projector_stopped")
 
 

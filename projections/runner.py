@@ -75,6 +75,11 @@ class Runner:
         self.stepped_at = asyncio.get_running_loop().time()
         """When it last came round; it does so every second or two, whether there is work or not."""
 
+    @property
+    def held(self) -> int:
+        """How many projections this runner keeps up; others wait to take over."""
+        return len(self._stands)
+
     async def run(self) -> None:
         """`outages`: what the source raises when it is away; everything unforeseen ends the runner."""
         while True:

@@ -192,4 +192,5 @@ def test_the_process_ends_at_sigterm_with_nothing_lost(make_settings: MakeSettin
         os.close(reading)
         process.kill()
     assert process.returncode == 0, said.decode()
+    assert b'"handed_over":' in said
     assert b"projector_stopped" in said
