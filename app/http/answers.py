@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from events.completions import PassedOver
+
 JsonObject = dict[str, object]
 
 
@@ -159,6 +161,8 @@ class RoutingView(_View):
     reason: str | None
     considered: list[str]
     """`provider/model`, best first."""
+    passed_over: list[PassedOver] = []
+    """Who was not to be asked, and why."""
 
 
 class CostView(_View):
