@@ -16,8 +16,9 @@ from app.key_ring import KeyRing
 from app.log import Log, keys
 from app.readers import extent
 from tests.cluster.conftest import Cluster
-from tests.cluster.test_partly_away import PARTITIONS, account_in, opened, read_by_all
+from tests.cluster.test_partly_away import PARTITIONS, account_in, opened
 from tests.projections import finished
+from tests.retention.reading import read_by_all
 
 READ, UNREAD = 30, 20
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
 from app import outbox, trimmer
 from app.continuity import compare, reseed
@@ -21,14 +18,13 @@ from app.log.count import OtherCount, agree
 from app.log.memory import shares_used
 from app.log.nodes import slot_of
 from app.postgres import engine
-from app.readers import LogSource, extent
+from app.readers import extent
 from app.shedding import Shedding
 from events.accounts import KeyRevoked
 from events.message import Envelope
-from projections import PROJECTIONS
-from projections.runner import Runner
 from tests.cluster.conftest import Cluster, Node
-from tests.projections import Notes, finished
+from tests.projections import finished
+from tests.retention.reading import read_by_all
 
 PARTITIONS = 6
 EVENTS = 150
@@ -55,27 +51,6 @@ def lose(cluster: Cluster, log: Log) -> tuple[Node, list[int]]:
     url = log.nodes.url_of(1)
     kill(cluster.node_at(url))
     return cluster.node_at(url), log.nodes.groups()[url]
-
-
-async def read_by_all(log: Log, database_url: str) -> None:
-    """Every projection reads every partition to its end."""
-    ends = {(one.name, p): (await extent(log, p)).last_id for one in PROJECTIONS for p in range(PARTITIONS)}
-    async with engine(database_url) as database, AsyncExitStack() as stack:
-        tasks = []
-        for partition in range(PARTITIONS):
-            source = LogSource(log, await stack.enter_async_context(log.blocking("read", partition)))
-            quick = [replace(one, pace=PROJECTIONS[0].pace) for one in PROJECTIONS]
-            tasks.append(asyncio.create_task(Runner(database, source, quick, partition, Notes()).run()))
-        async with asyncio.timeout(60), database.connect() as connection:
-            while True:
-                found = await connection.execute(text("SELECT projection, partition, entry_id FROM checkpoints"))
-                if {(row.projection, row.partition): row.entry_id for row in found} == ends:
-                    break
-                await connection.rollback()
-                await asyncio.sleep(0.1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 async def test_what_everybody_does_while_a_node_is_away(
