@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 from yarl import URL
 
-from app.providers.assembly import Json, harmless
+from app.providers.assembly import Garbled, Json, harmless
 from app.providers.endpoints import Endpoint
 from app.providers.event_stream import EventReader, Heard
 from app.providers.failures import failure_in
 from app.providers.litellm_library import Litellm, failing_as, ready
+from app.providers.messages import usage_of
 from app.providers.openai import must_stream
 from app.providers.passing import Passage
 from app.providers.transport import Reply, Transport
@@ -26,6 +27,8 @@ ANTHROPIC_VERSION = "2023-06-01"
 
 _NOT_FROM_CLIENTS = frozenset({"extra_headers", "stream"})
 """Parameters that litellm would take from a body and that are not a client's to set."""
+_NO_USAGE: Json = {"input_tokens": 0, "output_tokens": 0}
+"""In place of counts that make no sense."""
 _PASSED_AS_IS = ("top_k",)
 """Anthropic's own parameter, which has no name in OpenAI's format."""
 
@@ -97,6 +100,9 @@ def _answer(library: Litellm, body: bytes, asked: _Translated) -> bytes:
     said: Json = harmless(orjson.loads(body))
     if said.get("type") == "error":
         raise failure_in(said.get("error"))
+    believed = usage_of(said.get("usage")) is not None
+    if not believed:
+        said["usage"] = dict(_NO_USAGE)
     whole = library.anthropic.transform_parsed_response(
         completion_response=said,
         raw_response=library.no_response,
@@ -114,7 +120,7 @@ def _answer(library: Litellm, body: bytes, asked: _Translated) -> bytes:
             "created": whole.created,
             "model": whole.model,
             "choices": [{"index": 0, "message": message, "finish_reason": choice.finish_reason, "logprobs": None}],
-            "usage": _usage(whole.usage),
+            "usage": _usage(whole.usage) if believed else None,
         }
     )
 
@@ -145,7 +151,9 @@ class _Stream:
             None, False, json_mode=asked.json_mode, tool_name_reverse_map=asked.tool_names
         )
         self._created = int(time.time())
-        self._begun = False
+        self._started = self._begun = self._ended = False
+        """Whether the message has been announced, has said something, has said why it stops."""
+        self._usage: Json = {}
         self.stopped = False
 
     def frames(self, payload: bytes) -> list[bytes]:
@@ -155,10 +163,28 @@ class _Stream:
             kind = event["type"]
             if kind == "error":
                 raise failure_in(event.get("error"))
-            self.stopped = kind == "message_stop"
-            if kind in ("ping", "message_stop"):
+            if kind == "ping":
                 return []
+            if kind == "message_stop":
+                if not self._ended:
+                    raise Garbled("an end before the end")
+                self.stopped = True
+                return []
+            if (kind == "message_start") is self._started:
+                raise Garbled("no beginning, or two")
+            self._started = True
+            self._ended = kind == "message_delta"
+            self._count(event)
             return [orjson.dumps(chunk) for chunk in self._chunks(kind, event)]
+
+    def _count(self, event: Json) -> None:
+        """litellm stumbles over counts that make no sense, or believes them: it is shown none of those."""
+        holder = event.get("message") or event
+        if "usage" in holder:
+            told = {name: value for name, value in (holder["usage"] or {}).items() if value is not None}
+            self._usage |= told
+            if usage_of(self._usage) is None:
+                holder["usage"] = dict(_NO_USAGE)
 
     def _chunks(self, kind: str, event: Json) -> list[Json]:
         said = self._reader.chunk_parser(event)
@@ -166,12 +192,13 @@ class _Stream:
         delta: Json = choice.delta.model_dump(exclude_none=True, exclude={"provider_specific_fields", "role"})
         if delta.get("content") == "":
             del delta["content"]
-        if not self._begun:
+        if not self._begun and (delta or choice.finish_reason):
             delta, self._begun = {"role": "assistant", "content": "", **delta}, True
         chunks = []
         if delta or choice.finish_reason:
             chunks.append(self._chunk([{"index": 0, "delta": delta, "finish_reason": choice.finish_reason or None}]))
-        if kind == "message_delta" and (usage := getattr(said, "usage", None)) is not None:
+        usage = getattr(said, "usage", None)
+        if kind == "message_delta" and usage is not None and usage_of(self._usage) is not None:
             # message_start has a usage too, but its output is only a beginning
             chunks.append(self._chunk([]) | {"usage": _usage(usage)})
         return chunks

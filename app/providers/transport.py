@@ -173,6 +173,8 @@ class Transport:
                     response = await self._send(url, headers, body)
                     if response.status != 200:
                         raise await _refusal(response)
+                    if response.headers.get("Content-Encoding", "identity") != "identity":
+                        raise ProviderFailed("garbled", "The provider's answer is encoded, unasked.", status=200)
                     yield Reply(response, patience, self._silence_s)
                     proper = True
                 finally:

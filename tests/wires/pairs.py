@@ -19,7 +19,7 @@ from app.providers.world import AnyWire
 from events.completions import Wire
 from handlers.ports import Question, Transcript
 from handlers.rules.catalogue import Offer, ProviderWire
-from tests.fakes.provider import EVENTS, Script, event, provider
+from tests.fakes.provider import EVENTS, Script, provider
 from tests.wires import speech
 
 REQUEST: Final = "req_0199d1f0a1b27c3d8e4f5a6b7c8d9e0f"
@@ -108,6 +108,8 @@ async def hear(
     stream: bool,
     pieces: list[bytes] | None = None,
     capabilities: Sequence[str] = ("reasoning", "tools"),
+    heard: Transcript | None = None,
+    deadline_s: float = 10.0,
 ) -> Transcript:
     """One call by a client of this wire to a provider who plays this script. Raises ProviderFailed."""
     of: ProviderWire = "anthropic" if name == "anthropic" else "litellm" if name == "litellm" else "openai"
@@ -116,15 +118,12 @@ async def hear(
     offer = Offer("fake", "m", upstream, of, None, capabilities=frozenset({*capabilities, *more}))
     asked = {**(body or QUESTIONS[wire]), **({"stream": True} if stream else {})}
     question = Question(wire, orjson.dumps(asked), stream, stream, REQUEST)
-    heard = Transcript((pieces if pieces is not None else []).append)
+    heard = heard or Transcript((pieces if pieces is not None else []).append)
     transport = Transport()
     try:
         async with provider(script) as fake:
             adapter = AnyWire(Endpoint("fake", of, fake.base_url, "secret"), transport)
-            await adapter.ask(offer, question, heard, deadline_s=10)
+            await adapter.ask(offer, question, heard, deadline_s=deadline_s)
     finally:
         await transport.close()
     return heard
-
-
-__all__ = ["CLIENTS", "PROVIDERS", "QUESTIONS", "REQUEST", "Pair", "event", "every_pair", "hear"]
