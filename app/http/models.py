@@ -41,10 +41,9 @@ class Models:
                 views.setdefault(name, _view(name, offer))
         if views:
             views[AUTO] = _auto()
+        self._openai = _Family(views, views)
         disguised = _disguised(views)
-        self._views = {name: orjson.dumps(view) for name, view in (disguised | views).items()}
-        self._openai = _Pages(views)
-        self._anthropic = _Pages(disguised)
+        self._anthropic = _Family(disguised, {name: _for_anthropic(view) for name, view in views.items()} | disguised)
 
     def routes(self) -> list[Route]:
         return [
@@ -55,24 +54,28 @@ class Models:
     async def list(self, request: Request) -> Response:
         """All models; a page of them for who asks with a limit."""
         await identify(self._parts.identities, request.scope["headers"], "chat")
-        anthropic = header(request.scope["headers"], b"anthropic-version") is not None
-        return Response((self._anthropic if anthropic else self._openai).page(request), media_type="application/json")
+        return Response(self._family(request).page(request), media_type="application/json")
 
     async def show(self, request: Request) -> Response:
         await identify(self._parts.identities, request.scope["headers"], "chat")
         id = request.path_params["id"]
-        view = self._views.get(id)
+        view = self._family(request).known.get(id)
         if view is None:
             raise Refused(404, "model_not_found", f"The model `{id[:100]}` does not exist.", param="model")
-        return Response(view, media_type="application/json")
+        return Response(orjson.dumps(view), media_type="application/json")
+
+    def _family(self, request: Request) -> _Family:
+        anthropic = header(request.scope["headers"], b"anthropic-version") is not None
+        return self._anthropic if anthropic else self._openai
 
 
-class _Pages:
-    """One list of models, whole and in parts."""
+class _Family:
+    """The models as one family of clients sees them: those of its list, whole and in pages, and all that it may name."""
 
-    def __init__(self, views: Views) -> None:
-        self._views = list(views.values())
-        self._places = {name: place for place, name in enumerate(views)}
+    def __init__(self, listed: Views, known: Views) -> None:
+        self.known = known
+        self._views = list(listed.values())
+        self._places = {name: place for place, name in enumerate(listed)}
         self._all = _list(self._views, more=False)
 
     def page(self, request: Request) -> bytes:
@@ -117,7 +120,13 @@ def _disguised(views: Views) -> Views:
         for name, view in views.items()
         if view["kind"] == "chat"
     }
-    return {name: view | {"id": name} for name, view in named.items()}
+    return {name: _for_anthropic(view) | {"id": name} for name, view in named.items()}
+
+
+def _for_anthropic(view: dict[str, Any]) -> dict[str, Any]:
+    """Anthropic's own names for the bounds; its `capabilities` ask for more than we know, and may be null."""
+    bounds = {"max_input_tokens": view["context_window"], "max_tokens": view["output_tokens_max"]}
+    return view | bounds | {"capabilities": None}
 
 
 def _view(name: str, offer: Offer) -> dict[str, Any]:

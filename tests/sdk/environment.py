@@ -1,6 +1,7 @@
-"""The environment that the official SDKs run in: built once from the lock file, and again when that changes.
+"""The environments that the official SDKs run in, one for each of two generations of each: built once from its lock file,
+and again when that changes.
 
-One rule: it has nothing of ours in it, so what runs there is what a customer has.
+One rule: they have nothing of ours in them, so what runs there is what a customer has.
 """
 
 from __future__ import annotations
@@ -16,33 +17,51 @@ from typing import Final
 
 from app.up.directory import ROOT
 
-LOCK: Final = Path(__file__).parent / "requirements.lock"
+HERE: Final = Path(__file__).parent
+LOCKS: Final = HERE / "environments"
 PLACE: Final = ROOT / ".venv-sdk"
 
+WALKS: Final = {
+    "openai-1": ("openai_walk.py", "responses_walk.py", "payloads_walk.py"),
+    "openai": ("openai_walk.py", "responses_walk.py", "payloads_walk.py"),
+    "anthropic-0": ("anthropic_walk.py", "payloads_walk.py"),
+    "anthropic": ("anthropic_walk.py", "payloads_walk.py"),
+}
+"""Environment → what is walked in it."""
 
-def sdk_python() -> Path:
-    """The interpreter of the environment; it takes some seconds when it must be built."""
-    python = PLACE / "bin" / "python"
-    stamp, built = hashlib.sha256(LOCK.read_bytes()).hexdigest(), PLACE / "built-from"
-    PLACE.mkdir(exist_ok=True)
-    with open(PLACE / "lock", "w") as turn:
+WALK_S: Final = 200
+"""All walks of one environment, on a machine with other work to do."""
+
+
+def lock_of(name: str) -> Path:
+    return LOCKS / f"{name}.lock"
+
+
+def sdk_python(name: str) -> Path:
+    """The interpreter of an environment; it takes some seconds when it must be built."""
+    lock, place = lock_of(name), PLACE / name
+    python, built = place / "bin" / "python", place / "built-from"
+    stamp = hashlib.sha256(lock.read_bytes()).hexdigest()
+    place.mkdir(exist_ok=True, parents=True)
+    with open(place / "lock", "w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if not built.exists() or built.read_text() != stamp:
             built.unlink(missing_ok=True)
-            venv.create(PLACE, with_pip=True, symlinks=True)
+            venv.create(place, with_pip=True, symlinks=True)
             install = ["-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check", "-q"]
-            subprocess.run([str(python), *install, "-r", str(LOCK)], check=True)
+            subprocess.run([str(python), *install, "-r", str(lock)], check=True)
             built.write_text(stamp)
     return python
 
 
-def run_script(name: str, **environment: str) -> str:
-    """What the script beside this file prints, run there."""
+def walk(name: str, **environment: str) -> str:
+    """What the walks of an environment have found, as JSON."""
+    scripts = [str(HERE / script) for script in ("walking.py", *WALKS[name])]
     ran = subprocess.run(
-        [str(sdk_python()), "-I", str(Path(__file__).parent / name)],
+        [str(sdk_python(name)), "-I", *scripts],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=WALK_S,
         env={"PATH": os.environ["PATH"], **environment},
     )
     sys.stderr.write(ran.stderr)

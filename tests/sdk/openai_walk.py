@@ -1,8 +1,6 @@
-"""A walk through the newest OpenAI SDK against Helix; runs inside the SDK's own environment, prints one JSON document.
+"""A walk through the OpenAI SDK against Helix: chat completions, embeddings, models, errors.
 
-Each `check_…` is one promise: it returns what the test outside wants to look up afterwards, and raises where it is
-broken. One rule: every payload is also validated strictly against the SDK's own models, which by themselves take
-anything.
+One rule: every payload is also validated strictly against the SDK's own models, which by themselves take anything.
 """
 
 from __future__ import annotations
@@ -10,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
-import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import openai
 from openai import AsyncOpenAI, OpenAI
-from openai.types import Model
+from openai.types import CreateEmbeddingResponse, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
@@ -47,6 +44,17 @@ TOOL: ChatCompletionToolParam = {
 
 def user(content: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": content}]
+
+
+def silence() -> str:
+    stream = client.chat.completions.create(
+        model="sandbox/faulty", messages=user("[delay_ms=16000] at last"), stream=True
+    )
+    return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+
+
+SILENCE = ThreadPoolExecutor(1).submit(silence)
+"""Long enough for a ping, which the SDK must not mind; it runs beside everything else."""
 
 
 def raises(kind: type[openai.APIStatusError], status: int, code: str | None, ask: Callable[[], object]) -> None:
@@ -176,6 +184,26 @@ def check_models() -> None:
     raises(openai.NotFoundError, 404, "model_not_found", lambda: client.models.retrieve("nobody"))
 
 
+def check_embeddings_of_texts_and_of_token_ids() -> None:
+    """The SDK asks for base64 by itself and makes floats of it."""
+    for given, count in (("one", 1), (["one", "two"], 2), ([15339, 1917], 1), ([[15339], [1917]], 2)):
+        made = client.embeddings.create(model="sandbox/embed", input=given)
+        assert [one.index for one in made.data] == list(range(count))
+        assert all(isinstance(number, float) for one in made.data for number in one.embedding)
+        assert made.usage.total_tokens > 0
+    raw = client.embeddings.with_raw_response.create(
+        model="sandbox/embed", input="one", encoding_format="float", dimensions=8
+    )
+    floats = CreateEmbeddingResponse.model_validate_json(raw.text, strict=True).data[0].embedding
+    packed = client.embeddings.create(model="sandbox/embed", input="one", dimensions=8).data[0].embedding
+    assert len(floats) == 8 and all(abs(one - other) < 1e-6 for one, other in zip(floats, packed, strict=True))
+
+    def too_many() -> object:
+        return client.embeddings.create(model="sandbox/embed", input=["x"] * 2049)
+
+    raises(openai.BadRequestError, 400, "invalid_type", too_many)
+
+
 def check_a_wrong_key_is_an_authentication_error() -> None:
     wrong = client.with_options(api_key="hx_user_wrong")
     raises(openai.AuthenticationError, 401, "invalid_api_key", lambda: wrong.models.list())
@@ -279,16 +307,5 @@ def check_the_asynchronous_client() -> None:
     asyncio.run(ask())
 
 
-def main() -> None:
-    results: dict[str, object] = {"version": openai.__version__}
-    for name, check in list(globals().items()):
-        if name.startswith("check_"):
-            try:
-                results[name] = {"found": check(), "fault": None}
-            except Exception:  # noqa: BLE001  # whatever is broken is told outside, and the walk goes on
-                results[name] = {"found": None, "fault": traceback.format_exc()}
-    sys.stdout.write(json.dumps(results))
-
-
-if __name__ == "__main__":
-    main()
+def check_a_silent_stream_stays_awake() -> None:
+    assert SILENCE.result(timeout=60) == "at last"
