@@ -360,3 +360,16 @@ async def test_a_cache_that_dies_frees_those_who_wait_and_serves_again_when_it_i
             await asyncio.sleep(0.05)
     await cache.close()
     await other.close()
+
+
+async def test_a_cache_that_falls_silent_is_waited_for_no_longer_than_a_provider(own_server: Valkey) -> None:
+    cache = await AnswerCache(own_server.url, name="one").open()
+    box = box_of()
+    await keep(cache, box)
+    os.kill(own_server.pid, signal.SIGSTOP)
+    try:
+        assert await find(cache, box) == Recalled(None, None)
+        assert await cache.peek(place(), box, as_text, age_s_max=60) is None
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
+        await cache.close()
