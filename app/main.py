@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from app import migrate, ready, telemetry
 from app.database import borrowed
 from app.http import docs, openapi
+from app.http.analytics import Analytics
 from app.http.cache import Cache
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
@@ -88,6 +89,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Models(parts).routes(),
         *Requests(parts, leaving).routes(),
         *Cache(parts).routes(),
+        *Analytics(parts).routes(),
         *RoutingPolicies(parts).routes(),
         *ProvidersStatus(parts).routes(),
         *health.routes(),

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     """A command that its worker has not renewed for so long is taken over by another; the same in every worker."""
     helix_allow_unsafe_log: bool = False
     """Serve although the log may evict or does not fsync: acknowledged requests can be lost."""
+    enable_cost_optimization: bool = False
+    """Offer `/v1/analytics/cost-optimization`, and keep a digest of each question so that equal ones are known."""
     enable_semantic_cache: bool = False
     """Let clients ask for the kept answer to a question that means the same (`x-helix-cache: similar`)."""
     helix_semantic_cache_model: str | None = None

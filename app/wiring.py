@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 READERS: Final = 5
 """Connections a web process reads lists and old requests over; a short queue is better than many connections."""
+ANALYSTS: Final = 2
+"""Connections of a web process for sums over many rows: a few at once are all that a server should bear."""
+SUM_S_MAX: Final = 15
+"""A sum that takes longer is broken off; the client may ask for fewer days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class WebParts:
     shedding: Shedding
     database: AsyncEngine
     """For the read models; the hot road uses the pool."""
+    analytics: AsyncEngine
+    """For sums over many rows: the replica, where there is one."""
     answers: AnswerCache
     standing: Shared
     """How the providers stand, as the workers have written it down."""
@@ -91,13 +97,11 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         shedding = Shedding(log)
         await shedding.start()
         stack.push_async_callback(shedding.stop)
-        database = create_async_engine(
-            make_url(settings.database).set(drivername="postgresql+asyncpg"),
-            pool_size=READERS,
-            max_overflow=0,
-            pool_pre_ping=True,
-        )
+        database = _engine(settings.database, READERS)
         stack.push_async_callback(database.dispose)
+        replica = settings.database_replica_url
+        analytics = _engine(replica.get_secret_value() if replica else settings.database, ANALYSTS, SUM_S_MAX)
+        stack.push_async_callback(analytics.dispose)
         answers = await _answers(stack, settings, web)
         standing = Shared(settings.cache, web)
         stack.push_async_callback(standing.close)
@@ -111,10 +115,22 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             listener,
             shedding,
             database,
+            analytics,
             answers,
             standing,
             web,
         )
+
+
+def _engine(url: str, connections: int, statement_s_max: int = 0) -> AsyncEngine:
+    """For reading. A statement that takes longer is broken off; 0: none is."""
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=connections,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"server_settings": {"statement_timeout": str(statement_s_max * 1000)}} if statement_s_max else {},
+    )
 
 
 @asynccontextmanager

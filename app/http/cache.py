@@ -46,7 +46,7 @@ class Cache:
     async def stats(self, request: Request) -> Response:
         """How often an answer was given again, and what that has saved."""
         account = await self._account(request)
-        since = datetime.now(UTC) - timedelta(days=_days(request.query_params.get("days")))
+        since = datetime.now(UTC) - timedelta(days=days_in(request))
         try:
             async with self._parts.database.connect() as connection:
                 found = await savings(connection, account, since)
@@ -68,7 +68,9 @@ class Cache:
         return identity.account
 
 
-def _days(text: str | None) -> int:
+def days_in(request: Request) -> int:
+    """How many days back the client wants to look."""
+    text = request.query_params.get("days")
     if text is None:
         return DAYS_DEFAULT
     if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= DAYS_MAX:

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
+from app.http.analytics import GROUPS
+from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
     AnthropicErrorBody,
     CacheForgotten,
@@ -348,6 +350,31 @@ OPERATIONS: Final = (
         {200: Answer("The numbers.", CacheStats)} | _refusals(400, 401, 429, 503),
         (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
         example="?days=7",
+    ),
+    Operation(
+        "GET",
+        "/v1/analytics/usage",
+        "Analytics",
+        "What was spent",
+        "Requests, tokens and cost of the account in a stretch of time, adjustments included.",
+        {200: Answer("The sums.", UsageAnalytics)} | _refusals(400, 401, 429, 503),
+        (
+            Parameter("from", "query", "A day or a time; 30 days before `to` where it is left out."),
+            Parameter("to", "query", "Before this day or time; now where it is left out."),
+            Parameter("group_by", "query", "What is added up.", choices=GROUPS),
+        ),
+        example="?group_by=day",
+    ),
+    Operation(
+        "GET",
+        "/v1/analytics/cost-optimization",
+        "Analytics",
+        "What could be saved",
+        "What the account spends, what that comes to in a month, and what other models and kept answers would save,"
+        " reckoned from its own requests. Only where ENABLE_COST_OPTIMIZATION is set.",
+        {200: Answer("The sums, and how far to trust them.", CostOptimization)} | _refusals(400, 401, 404, 429, 503),
+        (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
+        example="?days=30",
     ),
     Operation(
         "GET",
