@@ -20,8 +20,8 @@ STRETCH_S: Final = 2
 KEPT: Final = 30
 """Stretches that are looked at: the longest window."""
 
-HALF_LIFE_S: Final = 10.0
-"""After so long a measurement counts half: what is slow now is known in seconds, and forgiven in a minute."""
+HALF_LIFE_S: Final = 5.0
+"""After so long a measurement counts half: what is slow is known within seconds, and so is that it has healed."""
 
 _STEPS: Final = 4
 """Of the histograms, for each doubling: a quantile is right to within a tenth."""

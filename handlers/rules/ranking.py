@@ -11,7 +11,7 @@ from handlers.rules.needs import Needs
 from handlers.rules.rating import STANDARD, rates_of
 from handlers.rules.standing import Speed
 
-EXPLORED_SHARE: Final = 0.05
+EXPLORED_SHARE: Final = 0.03
 """Of the requests that go to somebody else than the fastest known: what is never asked is never measured, and what has
 healed would never be noticed."""
 
@@ -80,13 +80,15 @@ def _by_speed(offers: Sequence[Offer], needs: Needs, speeds: Mapping[str, Speed]
 def _by_weight(offers: Sequence[Offer], needs: Needs, speeds: Mapping[str, Speed], chance: float) -> Ranked:
     """The offer whose share of the weights holds `chance` comes first; the others follow as they stand."""
     slow = _slow(offers, needs, speeds)
-    if not slow or (explored := _explored(chance)) is not None:
-        chance = explored if slow and explored is not None else chance
+    if not slow:
         return _first(offers, drawn([offer.weight for offer in offers], chance)), "spread by weight"
-    chance /= 1.0 - EXPLORED_SHARE
-    brisk = [offer for offer in offers if offer.id not in slow]
     behind = [offer for offer in offers if offer.id in slow]
-    spread = _first(brisk, drawn([offer.weight for offer in brisk], chance))
+    brisk = [offer for offer in offers if offer.id not in slow]
+    explored = _explored(chance)
+    if explored is not None:
+        chosen = behind[int(explored * len(behind))]
+        return [chosen, *(offer for offer in offers if offer is not chosen)], "to measure whether it is still slow"
+    spread = _first(brisk, drawn([offer.weight for offer in brisk], chance / (1.0 - EXPLORED_SHARE)))
     return [*spread, *behind], f"spread by weight; slow lately: {', '.join(sorted(slow))}"
 
 

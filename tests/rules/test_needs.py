@@ -89,7 +89,11 @@ def test_what_is_no_object_has_no_needs(body: bytes) -> None:
     "body",
     [
         {"messages": "hi", "tools": "all", "n": "two", "max_tokens": "7", "response_format": "json"},
-        {"messages": [None, 1, {"content": 1}, {"content": [None, {"type": []}, {"type": "image"}]}], "tools": {"a": 1}, "text": []},
+        {
+            "messages": [None, 1, {"content": 1}, {"content": [None, {"type": []}, {"type": "image"}]}],
+            "tools": {"a": 1},
+            "text": [],
+        },
         {"input": [[{"type": "image"}]], "thinking": True, "reasoning": 0},
     ],
 )

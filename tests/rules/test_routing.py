@@ -104,14 +104,14 @@ def test_speed_counts_the_whole_answer_and_not_its_first_word_alone() -> None:
     assert names(plan(WORLD, picture=known, optimize="speed", needs=Needs(output_tokens=3)))[0] == "cheap/gpt"
 
 
-def test_one_in_twenty_is_asked_of_somebody_whose_speed_nobody_knows() -> None:
+def test_a_few_in_a_hundred_are_asked_of_somebody_whose_speed_nobody_knows() -> None:
     known = fast({"dear/gpt": 90.0, "middle/gpt": 100.0})
 
     firsts = Counter(
         names(plan(WORLD, picture=known, optimize="speed", chance=(mark + 0.5) / 1000))[0] for mark in range(1000)
     )
 
-    assert firsts == {"dear/gpt": 950, "cheap/gpt": 50}
+    assert firsts == {"dear/gpt": 970, "cheap/gpt": 30}
 
 
 def test_once_all_are_measured_the_others_are_looked_at_again_now_and_then() -> None:
@@ -121,7 +121,7 @@ def test_once_all_are_measured_the_others_are_looked_at_again_now_and_then() -> 
         names(plan(WORLD, picture=known, optimize="speed", chance=(mark + 0.5) / 1000))[0] for mark in range(1000)
     )
 
-    assert firsts == {"dear/gpt": 950, "middle/gpt": 25, "cheap/gpt": 25}
+    assert firsts == {"dear/gpt": 970, "middle/gpt": 15, "cheap/gpt": 15}
 
 
 # Weights.
@@ -167,7 +167,7 @@ def test_one_that_is_much_slower_than_its_equals_gets_hardly_any_traffic() -> No
 
     firsts = Counter(names(plan(equals, picture=known, chance=(mark + 0.5) / 1000))[0] for mark in range(1000))
 
-    assert firsts["a/gpt"] < 30
+    assert firsts["a/gpt"] == 30
     assert abs(firsts["b/gpt"] - firsts["c/gpt"]) < 10
     assert names(plan(equals, picture=known))[-1] == "a/gpt"
 
