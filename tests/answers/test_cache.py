@@ -356,7 +356,7 @@ async def test_a_cache_that_dies_frees_those_who_wait_and_serves_again_when_it_i
 
     own_server.start()
     async with asyncio.timeout(20):
-        while (await find(cache, box)).lead is None:  # noqa: ASYNC110  # nothing tells of it
+        while (await find(cache, box, place("d2"))).lead is None:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.05)
     await cache.close()
     await other.close()
