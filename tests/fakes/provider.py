@@ -60,6 +60,8 @@ class Provider:
     """Played one a request; the last one again and again."""
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it has been asked."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client closed its connection in the middle of an answer."""
 
@@ -72,6 +74,7 @@ class Provider:
         try:
             while (asked := await _read(reader)) is not None:
                 self.asked.append(asked)
+                self.arrived.set()
                 script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
                 if not await self._play(script, reader, writer):
                     break

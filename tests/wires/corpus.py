@@ -57,7 +57,7 @@ def _streamed(build: Callable[[str], list[bytes]], **more: Any) -> Build:
     return lambda spoken: Script(build(spoken), content_type=EVENTS, **more)
 
 
-def _half(spoken: str) -> list[bytes]:
+def said_so_far(spoken: str) -> list[bytes]:
     """Up to the first word, and no end."""
     return _until(spoken, b"Hel")
 
@@ -92,7 +92,7 @@ def _with(place: int, piece: Callable[[str], bytes]) -> Callable[[str], list[byt
 
 
 def _after_text(piece: Callable[[str], bytes]) -> Callable[[str], list[bytes]]:
-    return lambda spoken: [*_half(spoken), piece(spoken)]
+    return lambda spoken: [*said_so_far(spoken), piece(spoken)]
 
 
 def _first(piece: Callable[[str], bytes]) -> Callable[[str], list[bytes]]:
@@ -195,12 +195,12 @@ STREAMED: Final[dict[str, Case]] = {
     "a whole answer in place of a stream": Case(_whole(lambda body: body), "garbled"),
     "no byte and a closed connection": Case(lambda spoken: Script(speaks=False), "connect"),
     "silence before the first byte": Case(lambda spoken: Script(delay_s=60), "timeout"),
-    "silence in the middle": Case(_streamed(_half, ending="silent"), "timeout", text_seen=True),
+    "silence in the middle": Case(_streamed(said_so_far, ending="silent"), "timeout", text_seen=True),
     "silence behind a full answer": Case(_streamed(_endless, ending="silent"), "timeout", text_seen=True),
     "an empty stream": Case(_streamed(lambda spoken: []), "cut"),
-    "half a stream, closed in order": Case(_streamed(_half), "cut", text_seen=True),
-    "half a stream, broken off": Case(_streamed(_half, ending="cut"), "cut", text_seen=True),
-    "half a stream, reset": Case(_streamed(_half, ending="reset"), "cut", text_seen=True),
+    "half a stream, closed in order": Case(_streamed(said_so_far), "cut", text_seen=True),
+    "half a stream, broken off": Case(_streamed(said_so_far, ending="cut"), "cut", text_seen=True),
+    "half a stream, reset": Case(_streamed(said_so_far, ending="reset"), "cut", text_seen=True),
     "half an event": Case(_streamed(_after_text(lambda spoken: b'data: {"choi')), "cut", text_seen=True),
     "no end": Case(_streamed(_endless), "cut", text_seen=True),
     "the end at the beginning": Case(_streamed(lambda spoken: [_end(spoken), *_proper(spoken)]), "garbled"),
