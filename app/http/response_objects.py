@@ -24,6 +24,9 @@ _CODES: Final = {429: "rate_limit_exceeded", 400: "invalid_prompt", 413: "invali
 """HTTP status → OpenAI's code in a response, of which it knows few; every other is `server_error`."""
 
 
+_OF_THE_QUESTION: Final = ("background", "metadata", "previous_response_id", "store")
+
+
 def response_id(request: str) -> str:
     """`req_…` → the id of the response that the request makes."""
     return PREFIX + digits_of(request)
@@ -59,11 +62,11 @@ def failed(request: str, question: Json, refusal: bytes, http_status: int) -> Js
 
 
 def finished(answer: bytes, question: Json) -> Json:
-    """A response as the provider gave it, with what only the client's question knows: the provider was asked with
-    everything in one body, and to keep nothing."""
+    """A response as the provider gave it, with what only this question knows: a provider is asked with everything in one
+    body, and an answer from the response cache was given to another question that meant the same."""
     response: Json = orjson.loads(answer)
     told = echo(question)
-    return response | {name: told[name] for name in ("background", "previous_response_id", "store")}
+    return response | {name: told[name] for name in _OF_THE_QUESTION}
 
 
 def closing(response: Json, sequence_number: int) -> bytes:
