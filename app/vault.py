@@ -10,6 +10,7 @@ of AES-256-GCM. Nonces are random: one data key is good for 2³² sealings (NIST
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -65,13 +66,14 @@ class Tampered(VaultRefused):
 class Box:
     """One account's keys, ready for use without waiting: about two microseconds to seal or open a kilobyte."""
 
-    __slots__ = ("_current", "_destroyed", "_header", "_keys", "_place", "account")
+    __slots__ = ("_current", "_destroyed", "_digest_key", "_header", "_keys", "_place", "account")
 
     def __init__(self, account: str, keys: Mapping[int, bytes], *, current: int, destroyed: frozenset[int]) -> None:
         """`keys`: number → data key of 32 bytes; `current` is the number that seals."""
         self.account = account
         self._keys = {number: AESGCM(key) for number, key in keys.items()}
         self._current = self._keys[current]
+        self._digest_key = hmac.digest(keys[current], b"helix: digests", "sha256")  # no key has two uses
         self._destroyed = destroyed
         self._header = bytes((_VERSION,)) + current.to_bytes(4, "big")
         self._place = f"{len(account)}:{account}"
@@ -96,6 +98,11 @@ class Box:
             return key.decrypt(nonce, sealed[_HEADER_BYTES + _NONCE_BYTES :], self._bind(header, kind, id))
         except InvalidTag:
             raise Tampered("the seal does not fit its place") from None
+
+    def digest(self, content: bytes) -> str:
+        """The same for the same content while the account has the same data key: 64 hexadecimal digits that nobody can
+        make or guess without it, and that are worth nothing once it is destroyed."""
+        return hmac.digest(self._digest_key, content, "sha256").hex()
 
     def _bind(self, header: bytes, kind: str, id: str) -> bytes:
         """The associated data: each part with its length before it, so that no two places read the same."""

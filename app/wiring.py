@@ -75,6 +75,7 @@ class WorkerParts:
     nearby: NearbyQuestions | None
     standing: Watch
     pool: Pool
+    question_digests: bool
 
 
 @asynccontextmanager
@@ -155,7 +156,8 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         standing = Watch(Shared(settings.cache, settings.helix_process_name))
         await standing.start()
         stack.push_async_callback(standing.stop)
-        yield WorkerParts(log, vault, providers, answers, _nearby(settings, answers), standing, pool)
+        digests = settings.enable_cost_optimization
+        yield WorkerParts(log, vault, providers, answers, _nearby(settings, answers), standing, pool, digests)
 
 
 async def preflight(settings: Settings) -> None:

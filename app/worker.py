@@ -167,6 +167,7 @@ def _ports(parts: WorkerParts) -> Ports:
         answers=parts.answers,
         standing=parts.standing,
         nearby=parts.nearby,
+        question_digests=parts.question_digests,
     )
 
 

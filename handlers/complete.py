@@ -21,6 +21,7 @@ from events.completions import (
 from events.message import Envelope, sealed_bytes, sealed_text
 from handlers.asking import Run, ask_around, note
 from handlers.ports import Box, Lead, Listener, Ports, Question, Stop, Transcript
+from handlers.rules.caching import digest_of
 from handlers.rules.catalogue import Offer
 from handlers.rules.errors import error_body
 from handlers.rules.failure import CONSEQUENCES
@@ -110,6 +111,9 @@ class _Nothing:
     def open(self, kind: str, id: str, sealed: bytes) -> bytes:
         return b""
 
+    def digest(self, content: bytes) -> str:
+        return ""
+
 
 def _finished(run: Run) -> Ending:
     heard = run.heard
@@ -118,9 +122,19 @@ def _finished(run: Run) -> Ending:
     turns = None
     if run.ask.conversation is not None:
         turns = _turns(run, run.ask.conversation, heard.message or b"{}")
-    common = _common(run, answer, 200, _used(run))
+    common = _common(run, answer, 200, _used(run)) | {"question_digest": _digest(run)}
     finished = CompletionFinished(**common, finish_reason=heard.finish_reason, conversation=turns)
     return Ending(finished, answer, events=heard.frames, message=heard.message or b"{}")
+
+
+def _digest(run: Run) -> str | None:
+    """What an equal question of this account is known by."""
+    if not run.ports.question_digests:
+        return None
+    try:
+        return run.box.digest(digest_of(run.at.account, run.ask, run.question.body).encode())
+    except ValueError:  # no JSON object: a provider has taken it all the same
+        return None
 
 
 def finish_again(

@@ -122,6 +122,10 @@ class Box(Protocol):
         """Raises an error when the seal does not fit its place or the data key is destroyed."""
         ...
 
+    def digest(self, content: bytes) -> str:
+        """The same for the same content while the data key is the same; without it nobody can make or guess it."""
+        ...
+
 
 class Vault(Protocol):
     """The data keys of all accounts."""
@@ -273,6 +277,8 @@ class Ports:
     standing: Standing = field(default_factory=Unwatched)
     nearby: Nearby | None = None
     """None: the semantic cache is off."""
+    question_digests: bool = False
+    """Somebody wants to know which questions are equal; otherwise nothing is digested."""
 
 
 @dataclass(slots=True)

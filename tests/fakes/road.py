@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import count
 
 from events.completions import Complete, Optimize, Policy
@@ -53,6 +54,9 @@ class PlainBox:
         if not sealed.startswith(place):
             raise Opened(f"not sealed as {kind} {id}")
         return sealed.removeprefix(place)
+
+    def digest(self, content: bytes) -> str:
+        return sha256(self.account.encode() + content).hexdigest()
 
 
 @dataclass
