@@ -79,6 +79,8 @@ def _translate(library: Litellm, offer: Offer, question: Question, key: str | No
         raise ValueError("n: this provider gives one choice")
     supported = set(config.get_supported_openai_params(model)) - _NOT_FROM_CLIENTS
     wanted = {name: value for name, value in body.items() if name in supported and value is not None}
+    if not _thoughts_are_whole(body["messages"]):
+        wanted.pop("reasoning_effort", None)
     mapped: Json = config.map_openai_params(wanted, {}, model, True)
     json_mode = bool(mapped.pop("json_mode", False))
     mapped.update((name, body[name]) for name in _PASSED_AS_IS if body.get(name) is not None)
@@ -92,6 +94,17 @@ def _translate(library: Litellm, offer: Offer, question: Question, key: str | No
         data["stream"] = True
     headers |= {"content-type": "application/json", "accept-encoding": "identity"}
     return _Translated(orjson.dumps(data), headers, json_mode, notes.get(library.renamed_tools) or {})
+
+
+def _thoughts_are_whole(messages: list[Json]) -> bool:
+    """Anthropic refuses a model that thinks where the tool calls it goes on from come without the thoughts before them,
+    and few clients of OpenAI's wire send those back: it then goes on without thinking."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return True
+        if message.get("tool_calls") and not message.get("thinking_blocks"):
+            return False
+    return True
 
 
 def _answer(library: Litellm, body: bytes, asked: _Translated) -> bytes:

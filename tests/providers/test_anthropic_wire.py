@@ -196,6 +196,19 @@ async def test_thinking_comes_back_as_reasoning() -> None:
     assert message["thinking_blocks"] == [{"type": "thinking", "thinking": "hmm", "signature": "sig"}]
 
 
+@pytest.mark.parametrize("thoughts", [None, [{"type": "thinking", "thinking": "hm", "signature": "s"}]])
+async def test_it_thinks_between_tool_calls_only_where_the_thoughts_before_them_are_there(thoughts: object) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "get/weather", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call], "thinking_blocks": thoughts},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+    ]
+    asked_for = question(False, messages=messages, tools=[TOOL], reasoning_effort="low", max_tokens=4_000)
+    _, asked = await told(Script([json.dumps(anthropic_answer(TEXT)).encode()]), asked_for)
+    assert ("thinking" in asked.json) is (thoughts is not None)
+
+
 FAILURES = [
     ("overloaded", 529, "overloaded_error"),
     ("rate_limited", 429, "rate_limit_error"),
