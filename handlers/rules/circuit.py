@@ -44,7 +44,9 @@ class Window:
 
 
 WINDOWS: Final = (
-    # Half of all calls fail: seen within a few seconds wherever there is some traffic. Ten calls, or chance would do it.
+    # Half of all calls fail: seen at once where there is much traffic, and within seconds where there is some. With fewer
+    # calls, chance would do it.
+    Window(4, calls=12, share=0.4),
     Window(10, calls=10, share=0.4),
     # Nearly all fail, in a trickle of calls.
     Window(60, calls=10, share=0.9),

@@ -26,7 +26,7 @@ from handlers.rules.circuit import (
 )
 
 NOW = 1000.0
-SHORT, LONG, HANGING = WINDOWS
+SHORTEST, SHORT, LONG, HANGING = WINDOWS
 COOLING = Circuit(True, since=NOW, until=NOW + COOLING_S, why="server_error")
 CLOSED = Circuit(False, since=NOW, until=NOW, why="server_error", answers=2)
 
@@ -34,6 +34,8 @@ CLOSED = Circuit(False, since=NOW, until=NOW, why="server_error", answers=2)
 @pytest.mark.parametrize(
     ("window", "tally", "opens"),
     [
+        (SHORTEST, Tally(12, 5), True),
+        (SHORTEST, Tally(11, 11), False),
         (SHORT, Tally(10, 4), True),
         (SHORT, Tally(10, 3), False),
         (SHORT, Tally(9, 9), False),  # too few to tell
