@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from app.providers.counting import COUNTED_CHARACTERS_MAX, MESSAGE_TOKENS, count, text_tokens
+from app.providers.counting import COUNTED_CHARACTERS_MAX, MESSAGE_TOKENS, anthropic_tokens, count, text_tokens
+from events.completions import Wire
 from handlers.ports import Question
 
 
@@ -28,6 +29,32 @@ def test_text_parts_and_tools_count() -> None:
     tools = count(question({"messages": [{"role": "user", "content": parts}], "tools": [{"name": "x"}]}), "")
     assert plain.input == MESSAGE_TOKENS + 2
     assert tools.input > plain.input
+
+
+SAID: list[tuple[Wire, dict[str, object], int]] = [
+    ("anthropic", {"system": "hello", "messages": [{"role": "user", "content": "world"}]}, MESSAGE_TOKENS + 3),
+    (
+        "anthropic",
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"text": "hello world"}]}]}]},
+        MESSAGE_TOKENS + 2,
+    ),
+    ("responses", {"input": "hello world"}, 2),
+    ("responses", {"instructions": "hello", "input": [{"role": "user", "content": "world"}]}, MESSAGE_TOKENS + 3),
+    ("responses", {"input": [{"type": "function_call_output", "output": "hello world"}]}, MESSAGE_TOKENS + 2),
+    ("embeddings", {"input": "hello world"}, 2),
+    ("embeddings", {"input": ["hello world", "hello"]}, 3),
+    ("embeddings", {"input": [[1, 2, 3], [4]]}, 4),
+]
+
+
+@pytest.mark.parametrize(("wire", "body", "tokens"), SAID)
+def test_a_question_of_any_wire_is_counted(wire: Wire, body: dict[str, object], tokens: int) -> None:
+    assert count(Question(wire, orjson.dumps(body), False, False), "").input == tokens
+
+
+def test_what_a_message_would_cost_is_counted_before_it_is_sent() -> None:
+    body = {"messages": [{"role": "user", "content": "hello world"}], "tools": [{"name": "x"}]}
+    assert MESSAGE_TOKENS + 2 < anthropic_tokens(orjson.dumps(body)) < 30
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\x00b", "<|endoftext|>", "", "🌍" * 10])
