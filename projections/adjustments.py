@@ -86,6 +86,7 @@ class Standing:
     used_at: datetime
     request: str
     account: str
+    endpoint: str
     api_key_id: str
     provider: str
     model: str
@@ -102,8 +103,8 @@ class Standing:
 
 _STANDING: Final = """
 SELECT used.event_id::text AS usage_event, used.created_at AS used_at, used.request_id AS request,
-  used.user_id::text AS account, used.api_key_id::text, used.provider, used.model, used.prompt_tokens AS input_tokens,
-  used.cached_input_tokens, used.cache_write_tokens, used.completion_tokens AS output_tokens,
+  used.user_id::text AS account, used.endpoint, used.api_key_id::text, used.provider, used.model,
+  used.prompt_tokens AS input_tokens, used.cached_input_tokens, used.cache_write_tokens, used.completion_tokens AS output_tokens,
   used.metered::text, coalesce(newest.event_id, used.event_id)::text AS last_entry,
   coalesce(newest.cost_usd, used.cost_usd) AS cost_usd
 FROM usage AS used LEFT JOIN LATERAL (
@@ -117,6 +118,7 @@ WHERE NOT used.cached AND used.created_at >= :since AND used.created_at < :until
   AND (used.created_at, used.event_id) > (:behind_at, CAST(:behind AS uuid))
   AND (CAST(:provider AS text) IS NULL OR used.provider = :provider)
   AND (CAST(:model AS text) IS NULL OR used.model = :model)
+  AND (CAST(:account AS uuid) IS NULL OR used.user_id = CAST(:account AS uuid))
 ORDER BY used.created_at, used.event_id LIMIT :page
 """
 """An answer from the response cache cost nothing, whatever the price."""
@@ -129,6 +131,7 @@ async def standing(
     until: datetime,
     provider: str | None = None,
     model: str | None = None,
+    account: str | None = None,
 ) -> AsyncIterator[list[Standing]]:
     """Requests that ended from `since` on and before `until`, oldest first, page by page."""
     behind_at, behind = since, str(UUID(int=0))
@@ -142,6 +145,7 @@ async def standing(
                 "behind": behind,
                 "provider": provider,
                 "model": model,
+                "account": account,
                 "page": PAGE,
             },
         )

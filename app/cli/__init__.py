@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "migrate": "app.cli.processes:migrate",
     "prices": "app.cli.prices:prices",
     "rerate": "app.cli.rerate:rerate",
+    "simulate": "app.cli.simulate:simulate",
     "user": "app.cli.accounts:user",
     "key": "app.cli.accounts:key",
     "vault": "app.cli.accounts:vault",

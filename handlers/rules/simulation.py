@@ -5,7 +5,7 @@ One rule: what is not known is said and not guessed. Tokens stay as the provider
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -60,20 +60,27 @@ class Line:
     """Why → how many are in no sum."""
 
 
-def simulate(used: Iterable[Used], elsewhere: Elsewhere) -> list[Line]:
-    """A line for each model that has answered, the dearest first."""
-    lines: dict[tuple[str, str], Line] = {}
-    for one in used:
-        line = lines.setdefault((one.provider, one.model), Line(one.provider, one.model))
-        found = elsewhere(one)
+class Simulation:
+    """Sums by the model that has answered."""
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        self._elsewhere = elsewhere
+        self._lines: dict[tuple[str, str], Line] = {}
+
+    def add(self, used: Used) -> None:
+        line = self._lines.setdefault((used.provider, used.model), Line(used.provider, used.model))
+        found = self._elsewhere(used)
         if isinstance(found, str):
-            line.left_out[found] = line.left_out.get(found, 0) + one.requests
-            continue
-        line.requests += one.requests
-        line.cost_nanousd += one.cost_nanousd
-        line.then_nanousd += cost_at(one, found)
-        line.chosen[found.id] = line.chosen.get(found.id, 0) + one.requests
-    return sorted(lines.values(), key=lambda line: (-line.cost_nanousd, line.provider, line.model))
+            line.left_out[found] = line.left_out.get(found, 0) + used.requests
+            return
+        line.requests += used.requests
+        line.cost_nanousd += used.cost_nanousd
+        line.then_nanousd += cost_at(used, found)
+        line.chosen[found.id] = line.chosen.get(found.id, 0) + used.requests
+
+    def lines(self) -> list[Line]:
+        """The dearest first."""
+        return sorted(self._lines.values(), key=lambda line: (-line.cost_nanousd, line.provider, line.model))
 
 
 def cost_at(used: Used, offer: Offer) -> NanoUsd:

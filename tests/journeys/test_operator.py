@@ -17,6 +17,7 @@ from tests.journeys.running import Helix
         ("log",),
         ("parked", "list"),
         ("replay", "usage", "--dry-run"),
+        ("prices", "list"),
     ],
     ids=" ".join,
 )
