@@ -42,7 +42,7 @@ async def liken(ask: Complete, at: Envelope, ports: Ports, near: Nearby, box: Bo
     vector = await _vector(parted.words, at, ports, near)
     if vector is None:
         return None
-    group = Place(at.account, SCOPE, parted.group)
+    group = Place(at.account, SCOPE, box.digest(parted.group.encode()))
     found = nearest(vector, await near.neighbours(group, box))
     if found is None:
         return Likeness(group, vector)

@@ -143,7 +143,7 @@ class Place:
     scope: str
     """What can be forgotten together: `completions`, `agent:<name>`, `prompt:<id>`."""
     digest: str
-    """The question's name (`handlers.rules.caching.digest_of` for a completion)."""
+    """The question's name, made by the account's box."""
 
 
 class Lead(Protocol):

@@ -63,7 +63,8 @@ async def recall(ask: Complete, at: Envelope, ports: Ports, *, listener: Listene
     box = await ports.vault.box(at.account)
     body = box.open("question", at.subject, sealed_bytes(ask.question))
     try:
-        place = Place(at.account, SCOPE, digest_of(at.account, ask, body))
+        # Under the account's key: on the cache server nobody can try what was asked.
+        place = Place(at.account, SCOPE, box.digest(digest_of(at.account, ask, body).encode()))
     except ValueError:  # no JSON object: for whoever is asked to say so
         return await complete(ask, at, ports, listener=listener, stop=stop)
     asked = _Asked(ask, at, ports, box, body, ask.cache_ttl_s, place)
