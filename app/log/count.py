@@ -15,6 +15,8 @@ from app.log.connection import LogGone
 from app.log.nodes import Nodes, looking
 
 NAME: Final = "helix-partitions"
+LOOKED_INTO: Final = 16
+"""Partitions that are asked by who does not know how many there are: one whose node answers is among them."""
 
 
 class OtherCount(Exception):
@@ -60,9 +62,9 @@ async def check(url: str, partitions: int) -> None:
 
 async def written(url: str) -> int | None:
     """The count that is written down; None on a log that nobody has used. Raises LogGone, LogRefused."""
-    async with looking(url, name=NAME, partitions=1) as nodes:
-        found = await nodes("GET", keys.partitions(0))
-        return None if found is None else int(found)
+    async with looking(url, name=NAME, partitions=LOOKED_INTO) as nodes:
+        found = await _written(nodes, LOOKED_INTO)
+    return next((count for count in found if isinstance(count, int)), None)
 
 
 def _compare(found: Sequence[int | str | None], partitions: int) -> None:

@@ -40,6 +40,17 @@ async def words_of(client: Client, words: str) -> str:
     return answer.text
 
 
+async def the_operator_is_shown_the_others(helix: Helix) -> None:
+    shown, parked, seen = await asyncio.gather(
+        *(asyncio.to_thread(helix.run, *words) for words in (("log", "--last", "3"), ("parked", "list"), ("doctor",)))
+    )
+    assert (shown.returncode, parked.returncode, seen.returncode) == (0, 0, 1)
+    assert len(shown.stdout.splitlines()) == 3
+    assert "without partitions" in shown.stderr
+    assert "without partitions" in parked.stderr
+    assert seen.stdout.splitlines()[0].startswith("BAD      log node")
+
+
 async def test_one_node_lost_under_load_stops_its_accounts_alone_and_loses_nothing(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -64,6 +75,7 @@ async def test_one_node_lost_under_load_stops_its_accounts_alone_and_loses_nothi
             assert [await words_of(client, f"still here {n}") for n in range(5) for client in (first, third)] == [
                 f"still here {n}" for n in range(5) for _ in range(2)
             ]
+            await the_operator_is_shown_the_others(helix)
             refused = await second.complete(question("anybody there"))
             assert refused.status == 503 and refused.headers["retry-after"]
 
