@@ -38,6 +38,7 @@ def rerate(
     from app.rerating import CannotRerate, Stretch
 
     of = Stretch(utc(since), utc(until) if until else datetime.now(UTC), provider, model)
+    same_count()
     try:
         result = asyncio.run(_rerate(of, prices, dry_run))
     except (CannotRerate, ValueError) as refused:  # a ValueError is a file of prices that makes no sense
