@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from app.cli.over_log import same_count
 from app.settings import settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def replay(
         _tell_check(batches, faults, as_json)
         raise typer.Exit(EXIT_DIFFERENT if faults else 0)
     wish = Wish(stretch=Stretch(_utc(since), _utc(until)), compare=dry_run or verify, swap=not dry_run)
+    same_count()  # a table made from some of the partitions would take the place of the whole one
     try:
         result = asyncio.run(_rebuild(projection, wish, quiet=as_json))
     except (CannotRebuild, Damaged) as refused:
