@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from app.cli.over_log import same_count
 from app.cli.stretch import From, To, columns, usd, utc
 from app.settings import settings
 
