@@ -49,6 +49,16 @@ def over_log(work: Callable[[Log], Awaitable[Value]], *refusals: type[Exception]
         refuse(f"{type(failed).__name__}: {(str(failed).splitlines() or [''])[0][:300]}", code=1)
 
 
+def same_count() -> None:
+    """For commands that open the log by themselves: exits with 2 when it was made with another number of partitions than
+    this command would read, and with 1 when it cannot be asked."""
+
+    async def nothing(over: Log) -> None:
+        """The count is compared before."""
+
+    over_log(nothing)
+
+
 class Away:
     """Partitions that could not be looked at while the others could: of a cluster one node may be down."""
 

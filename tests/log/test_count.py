@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 
 from app.log import LogGone
 from app.log.connection import Connection
 from app.log.count import OtherCount, agree, written
+from app.up.directory import ROOT
 from app.wiring import preflight
 from tests.conftest import MakeSettings
 
@@ -47,3 +51,19 @@ def test_a_process_with_another_count_does_not_start(make_settings: MakeSettings
     asyncio.run(preflight(make_settings(helix_partitions=2)))
     with pytest.raises(SystemExit, match="helix: HELIX_PARTITIONS is 5, but this log was made with 2: set it to 2"):
         asyncio.run(preflight(make_settings(helix_partitions=5)))
+
+
+def test_an_operators_command_does_not_read_some_of_the_partitions_for_all(make_settings: MakeSettings) -> None:
+    chosen = make_settings()
+    asyncio.run(agree(chosen.log, 3))
+    servers = {"REDIS_URL": chosen.log, "CACHE_URL": chosen.cache, "DATABASE_URL": chosen.database}
+    for words in (("replay", "usage"), ("log",), ("parked", "list")):
+        ran = subprocess.run(
+            [sys.executable, "-m", "app.cli", *words],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | servers,
+        )
+        assert ran.returncode == 2
+        assert ran.stderr.startswith("helix: HELIX_PARTITIONS is 1, but this log was made with 3")
