@@ -20,7 +20,7 @@ STRETCH_S: Final = 2
 KEPT: Final = 30
 """Stretches that are looked at: the longest window."""
 
-HALF_LIFE_S: Final = 5.0
+HALF_LIFE_S: Final = 3.0
 """After so long a measurement counts half: what is slow is known within seconds, and so is that it has healed."""
 
 _STEPS: Final = 4

@@ -68,8 +68,9 @@ KEY_COOLING_S: Final = 30.0
 
 KEY_COOLING_S_MAX: Final = 600.0
 
-RESTING_S_MAX: Final = 3600.0
-"""What a provider may ask for; more is a mistake, and a key's day is not thrown away for it."""
+RESTING_S_MAX: Final = 60.0
+"""For so long a provider is believed at a time; then a call finds out whether it still holds. Limits are by the minute, and
+one call a minute does not disturb one that is by the day."""
 
 ANSWERS_TO_CLOSE: Final = 2
 """One answer may be luck."""
