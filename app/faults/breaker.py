@@ -21,6 +21,7 @@ from app.faults.history import Broken, FaultName, History
 from app.faults.reach import AlreadyDead, NotBroken, Reach, Role, must_be_child
 from app.faults.surroundings import Surroundings
 from app.log import keys
+from app.up.answers import answers
 
 SUCCESSOR_S: Final = 20.0
 """How long a killed child may take to be started again; the contract says a second, a busy machine needs more."""
@@ -82,6 +83,8 @@ class Breaker:
         must_be_child(pid, self._reach.supervisor)
         os.kill(pid, signal.SIGKILL)
         await self._followed(role, place, pid)
+        if role == "web":
+            await self._served()
         return f"{role}-{place + 1}", held
 
     async def _power(self, at_s: float) -> None:
@@ -154,6 +157,14 @@ class Breaker:
                         said = await redis.xinfo_consumers(keys.commands(partition), keys.COMPLETIONS)
                         held += sum(one["pending"] for one in said if consumer in (None, one["name"].decode()))
         return held
+
+    async def _served(self) -> None:
+        """Return when the door answers: one that is killed before it has opened once shows nothing."""
+        until = time.monotonic() + SUCCESSOR_S
+        while not await answers(f"{self._reach.facts()['base_url']}/readyz"):
+            if time.monotonic() > until:
+                raise NotBroken(f"no web process answers within {SUCCESSOR_S:.0f} s")
+            await asyncio.sleep(_LOOK_S)
 
     async def _followed(self, role: Role, place: int, pid: int) -> None:
         until = time.monotonic() + SUCCESSOR_S
