@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from yarl import URL
 
-from app.providers.assembly import Garbled, Json, harmless
+from app.providers.assembly import Garbled, Json, harmless, string
 from app.providers.endpoints import Endpoint
 from app.providers.event_stream import EventReader, Heard
 from app.providers.failures import failure_in
@@ -187,8 +187,17 @@ class _Stream:
                 raise Garbled("no beginning, or two")
             self._started = True
             self._ended = kind == "message_delta"
+            if kind == "content_block_delta" and event["delta"]["type"] == "text_delta":
+                return [orjson.dumps(self._text(string(event["delta"]["text"])))]
             self._count(event)
             return [orjson.dumps(chunk) for chunk in self._chunks(kind, event)]
+
+    def _text(self, text: str) -> Json:
+        """Nearly every event of a stream, without litellm's forty microseconds (decision 17)."""
+        delta: Json = {"content": text}
+        if not self._begun:
+            delta, self._begun = {"role": "assistant", **delta}, True
+        return self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
 
     def _count(self, event: Json) -> None:
         """litellm stumbles over counts that make no sense, or believes them: it is shown none of those."""
