@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -24,25 +24,20 @@ from app.live.speak import Speaker
 from app.log import Connection, Log, LogGone, keys
 from app.log.connection import LogRefused, Reply
 from app.log.log import Owned
+from app.ownership import Job, Ownership
 from app.parking import Parking
 from app.vault import Erased, VaultRefused
 from events.catalog import FromTheFuture, Unreadable, read
 from events.completions import Complete
 from events.message import Envelope
 from handlers.complete import Ending, give_up
-from handlers.ports import Box, Ports, Stop
+from handlers.ports import Box, Ports
 from handlers.recall import recall
 
 log = structlog.get_logger()
 
 BATCH: Final = 100
 """Entries a read: enough to make one read cheap, few enough that two workers share a burst."""
-
-RENEWALS_A_LEASE: Final = 4
-"""A renewal may be late three times before the lease is lost."""
-
-RENEW_BATCH: Final = 200
-"""Entries a renewal: one script call stays well below a millisecond of the log server's time."""
 
 TRUSTED_DELIVERIES: Final = 3
 """A command that comes again more often may be what kills the workers, or may only have been beside it. From then on it is
@@ -68,39 +63,6 @@ RETURNED: Final = "returned"
 """On the control channel: commands have been given back, and need not wait until somebody looks."""
 
 
-class Job:
-    """One command in this worker's hands."""
-
-    __slots__ = ("abandoned", "asking", "begun", "ending", "owned", "raw", "stop", "task")
-
-    def __init__(self, owned: Owned, raw: bytes) -> None:
-        self.owned = owned
-        self.raw = raw
-        self.stop = Stop()
-        self.begun = False
-        """Followers may have been told that this attempt is on."""
-        self.asking = False
-        """Providers are being asked: only then does a cancellation interrupt."""
-        self.ending = False
-        """The log server is being told the end: from now on it alone says whether the command was still ours."""
-        self.abandoned = False
-        self.task: asyncio.Task[None] | None = None
-
-    def cancel(self, by: str) -> None:
-        """The client does not want it any more."""
-        if self.stop.by is None and not self.abandoned:
-            self.stop.by = "disconnect" if by == "disconnect" else "client"
-            if self.asking and self.task:
-                self.task.cancel()
-
-    def abandon(self) -> None:
-        """Another worker has it, or this process stops: leave it without a word, or never begin it."""
-        self.abandoned = True
-        self.stop.by = None
-        if self.task:
-            self.task.cancel()
-
-
 class Worker:
     """All jobs of one process."""
 
@@ -116,6 +78,7 @@ class Worker:
         self._alone = asyncio.Lock()
         self._jobs: dict[tuple[int, str], Job] = {}
         self._by_request: dict[str, Job] = {}
+        self._ownership = Ownership(log_, consumer, lease_s, self._jobs)
         self._speaker = Speaker(log_, telemetry.FLUSH_FRAMES.observe)
         self._parking = Parking()
         self._draining = False
@@ -135,8 +98,8 @@ class Worker:
                 on_push=self._told,
             )
             self._controls.append(await control.open(patiently=True))
-        self._keepers = [asyncio.create_task(self._renew_always(), name="renew")]
-        await self._on_each_partition("reclaim", partial(self._reclaim, own=True))
+        self._keepers = [asyncio.create_task(self._ownership.renew_always(), name="renew")]
+        await self._ownership.on_each_partition("reclaim", partial(self._reclaim, own=True))
         self._keepers.append(asyncio.create_task(self._reclaim_always(), name="reclaim"))
 
     @property
@@ -158,7 +121,7 @@ class Worker:
             job.task.add_done_callback(partial(self._ended, job))
             telemetry.CALLS_IN_FLIGHT.inc()
         if not self._taking:
-            await self._give_back([job for job in jobs if job.task is None])
+            await self._ownership.give_back([job for job in jobs if job.task is None])
 
     async def take_and_wait(self, partition: int, entries: Sequence[tuple[str, int, Mapping[bytes, bytes]]]) -> None:
         """The same for a reader that reads on when this returns: not at all when this worker has stopped taking."""
@@ -217,7 +180,7 @@ class Worker:
         except FromTheFuture as unreadable:
             # After a lease it comes to whoever is there, at last to one that can read it.
             log.warning("command_from_the_future", entry=owned.entry, reason=str(unreadable))
-            await self._give_back([job], at_once=False)
+            await self._ownership.give_back([job], at_once=False)
             return
         except Unreadable as unreadable:
             if not await self._may_park(job, str(unreadable)):
@@ -229,7 +192,7 @@ class Worker:
             return
         job.begun = True
         begun = self._log.begin(owned)
-        begun.add_done_callback(lambda done: _heed(job, done))
+        begun.add_done_callback(job.heed)
         try:
             box = self._cached(owned.account) or await self._box(owned.account, ask.deadline)
         except VaultRefused as refused:
@@ -360,14 +323,14 @@ class Worker:
             telemetry.ALARMS.labels("worker_stopped").inc()
             telemetry.WORKERS_STOPPED.set(1)
             self._keepers.append(asyncio.create_task(self._stop_taking(why), name="stop taking"))
-        await self._give_back([job])
+        await self._ownership.give_back([job])
         return False
 
     async def _stop_taking(self, why: str) -> None:
         """Hand over what has not begun; then say what happened, again and again. This process ends when it is told to,
         and not before: one that was started again would put away as much again."""
         waiting = self._waiting_jobs()
-        await self._give_back(waiting)
+        await self._ownership.give_back(waiting)
         while True:
             log.error("worker_stopped_taking", reason=why, given_back=len(waiting), running=len(self._jobs))
             await asyncio.sleep(REMIND_S)
@@ -379,65 +342,7 @@ class Worker:
             self._let_go(job)
         return waiting
 
-    # Ownership.
-
-    async def _on_each_partition(self, what: str, doing: Callable[[int], Awaitable[None]]) -> None:
-        """One partition after the other; one whose server is away does not keep the others from it."""
-        for partition in range(self._log.partitions):
-            try:
-                await doing(partition)
-            except LogGone:
-                pass  # the next round comes in time, or the lease is lost
-            except LogRefused as refused:
-                log.error(f"{what}_refused", partition=partition, reason=str(refused)[:100])
-
-    async def _renew_always(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / RENEWALS_A_LEASE)
-            await self._on_each_partition("renewal", self._renew)
-
-    async def _renew(self, partition: int) -> None:
-        held = [job for job in self._jobs.values() if job.owned.partition == partition]
-        for first in range(0, len(held), RENEW_BATCH):
-            batch = held[first : first + RENEW_BATCH]
-            said = await self._log.renew(partition, self._consumer, [job.owned for job in batch])
-            for job, word in zip(batch, said, strict=True):
-                if word == "!":
-                    self._lost(job)
-                elif word:
-                    job.cancel(word)
-
-    async def _give_back(self, jobs: Sequence[Job], *, at_once: bool = True) -> None:
-        """Anyone may take them over. What cannot be given back now is free when its lease runs out.
-
-        A delivery of which nothing came is not counted: it says nothing about the command.
-        """
-
-        async def give(partition: int) -> None:
-            held = [job for job in jobs if job.owned.partition == partition]
-            for first in range(0, len(held), RENEW_BATCH):
-                batch = [
-                    (job.owned.entry, job.owned.attempt, job.owned.attempt - (not job.begun))
-                    for job in held[first : first + RENEW_BATCH]
-                ]
-                idle_ms = int(self._lease_s * 1000) if at_once else 0
-                await self._log.give_back(partition, self._consumer, batch, idle_ms=idle_ms)
-
-        await self._on_each_partition("giving_back", give)
-
-    async def _give_back_unseen(self, partition: int) -> None:
-        """What was delivered to this consumer's name while its reader stopped, and never reached us."""
-        lease_ms, behind = int(self._lease_s * 1000), ""
-        while page := await self._log.held_by(partition, self._consumer, most=RENEW_BATCH, behind=behind):
-            behind = page[-1][0]
-            held = [(entry, attempt, attempt) for entry, idle_ms, attempt in page if idle_ms < lease_ms]
-            await self._log.give_back(partition, self._consumer, held, idle_ms=lease_ms)
-
-    def _lost(self, job: Job) -> None:
-        """Another worker owns it by now, or it has just ended here."""
-        if not job.abandoned and not job.ending:
-            telemetry.FENCED.inc()
-            job.abandon()
+    # What others have left behind.
 
     async def _reclaim_always(self) -> None:
         while True:
@@ -447,10 +352,10 @@ class Worker:
             self._returned.clear()
             if self._log.restored_ago_s < self._lease_s / 2:
                 continue  # in the outage nobody could renew: the living come first
-            await self._on_each_partition("reclaim", self._take_over)
+            await self._ownership.on_each_partition("reclaim", self._take_over)
 
     async def _take_over(self, partition: int) -> None:
-        await self._renew(partition)  # or what we could not renew in time would be begun anew beside itself
+        await self._ownership.renew(partition)  # or what we could not renew in time would be begun anew beside itself
         await self._reclaim(partition)
 
     async def _reclaim(self, partition: int, *, own: bool = False) -> None:
@@ -488,7 +393,7 @@ class Worker:
         waiting = self._waiting_jobs()
         running = {job.task: job for job in self._jobs.values() if job.task is not None}
         log.info("worker_draining", running=len(running), waiting=len(waiting))
-        await self._give_back(waiting)
+        await self._ownership.give_back(waiting)
         left = (await asyncio.wait(running, timeout=within_s))[1] if running else set()
         for keeper in self._keepers:
             keeper.cancel()
@@ -497,8 +402,8 @@ class Worker:
             running[task].abandon()
         if left:
             await asyncio.wait(left, timeout=LEAVING_S)
-        await self._give_back([running[task] for task in left])
-        await self._on_each_partition("giving_back", self._give_back_unseen)
+        await self._ownership.give_back([running[task] for task in left])
+        await self._ownership.give_back_unseen()
         for control in self._controls:
             await control.close()
         log.info("worker_drained", finished=len(running) - len(left), given_back=len(waiting) + len(left))
@@ -507,15 +412,6 @@ class Worker:
 async def _subscribe(partitions: Sequence[int], connection: Connection) -> None:
     for partition in partitions:
         await connection("SUBSCRIBE", keys.control(partition))
-
-
-def _heed(job: Job, begun: asyncio.Future[Reply]) -> None:
-    """What the log server says when a command is taken up: perhaps it was cancelled while it waited."""
-    if begun.cancelled() or begun.exception() is not None:
-        return  # the next renewal says it again
-    by: bytes | None = begun.result()
-    if by:
-        job.cancel(by.decode())
 
 
 def _count(ask: Complete, ending: Ending) -> None:
