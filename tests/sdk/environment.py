@@ -1,5 +1,5 @@
-"""The environments that the official SDKs run in, one for each of two generations of each: built once from its lock file,
-and again when that changes.
+"""The environments that the official SDKs run in, one for each of two generations of each, and what stands on them: built
+once from its lock file, and again when that changes.
 
 One rule: they have nothing of ours in them, so what runs there is what a customer has.
 """
@@ -29,6 +29,9 @@ WALKS: Final = {
 }
 """Environment → what is walked in it."""
 
+CLIENTS: Final = {"langchain": ("langchain_walk.py",), "agents": ("agents_walk.py",)}
+"""The same, of clients that stand on the SDKs."""
+
 WALK_S: Final = 200
 """All walks of one environment, on a machine with other work to do."""
 
@@ -56,7 +59,7 @@ def sdk_python(name: str) -> Path:
 
 def walk(name: str, **environment: str) -> str:
     """What the walks of an environment have found, as JSON."""
-    scripts = [str(HERE / script) for script in ("walking.py", *WALKS[name])]
+    scripts = [str(HERE / script) for script in ("walking.py", *(WALKS | CLIENTS)[name])]
     ran = subprocess.run(
         [str(sdk_python(name)), "-I", *scripts],
         capture_output=True,
