@@ -7,6 +7,7 @@ its content, so any number of processes may write the list at once, and a worker
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ import asyncpg
 import structlog
 
 from app.database import Connection, Pool, Unavailable, borrowed
-from handlers.rules.catalogue import Catalogue, Price
+from handlers.rules.catalogue import Catalogue, Price, Rates, SearchFee, Step
 from handlers.rules.rating import content, content_digest, price_version
 
 log = structlog.get_logger()
@@ -115,6 +116,26 @@ async def entries(
 async def entry(connection: Connection, version: str) -> Entry | None:
     found = _read(await connection.fetch("SELECT * FROM prices WHERE version = $1", version))
     return found[0] if found else None
+
+
+async def newest_prices(connection: Connection) -> dict[tuple[str, str], Price]:
+    """What each model cost when it was last seen, by any process of this installation."""
+    return {(one.provider, one.model): price_of(one) for one in await entries(connection)}
+
+
+def price_of(one: Entry) -> Price:
+    """The price that a row was made of."""
+    said = json.loads(one.content)
+    steps = [Step(step["service"], step["above"], Rates(**step["rates"])) for step in said.pop("steps", ())]
+    search = said.pop("search", None)
+    return Price(
+        **{name: value for name, value in said.items() if name != "marks"},
+        as_of=one.as_of,
+        source=one.source,
+        steps=tuple(steps),
+        search=SearchFee(**search) if search else None,
+        marks=tuple((mark, thousandths) for mark, thousandths in said.get("marks", ())),
+    )
 
 
 def _read(rows: Iterable[asyncpg.Record]) -> list[Entry]:

@@ -11,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import connected
 from app.postgres import engine
-from app.providers.catalogue import load_catalogue
+from app.price_book import newest_prices
+from app.providers.catalogue import known_prices, load_catalogue
 from app.rerating import used as usage_of
 from app.settings import Settings
 from events.completions import Optimize
+from handlers.rules.catalogue import Catalogue, Offer
+from handlers.rules.rating import price_version
 from handlers.rules.simulation import Elsewhere, Line, Simulation, Used, by_wish, on_model
 from handlers.rules.standing import Speed
 from projections.adjustments import Standing, standing
@@ -55,12 +58,25 @@ async def simulate(settings: Settings, asked: Question) -> list[Line]:
 async def _elsewhere(settings: Settings, asked: Question, connection: AsyncConnection) -> Elsewhere:
     catalogue = load_catalogue(settings)
     if asked.model is not None:
-        offers = catalogue.find(asked.model)
+        offers = catalogue.find(asked.model) or await _priced(settings, asked.model)
         if not offers:
-            raise CannotSimulate(f"nobody offers the model {asked.model}")
+            raise CannotSimulate(f"no price is known of the model {asked.model}")
         return on_model(offers)
     assert asked.optimize is not None
+    if not catalogue.offers:
+        raise CannotSimulate("there is no model to choose from: no provider's key is in this environment")
     return by_wish(catalogue, asked.optimize, await _speeds(connection, asked))
+
+
+async def _priced(settings: Settings, name: str) -> tuple[Offer, ...]:
+    """A model that this command's settings do not offer, as far as its price is known: in the catalogue, or to the
+    workers. Its context window is not."""
+    async with connected(settings.database) as connection:
+        prices = await newest_prices(connection) | known_prices(settings)
+    return Catalogue.of(
+        Offer(provider, model, model, "openai", price, price_version=price_version(provider, model, price))
+        for (provider, model), price in prices.items()
+    ).find(name)
 
 
 async def _speeds(connection: AsyncConnection, asked: Question) -> Mapping[str, Speed]:

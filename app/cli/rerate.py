@@ -60,7 +60,10 @@ async def _rerate(of: Stretch, file: Path | None, dry_run: bool) -> Result:
     from app.rerating import rerate as run
 
     chosen = settings()
-    prices = known_prices(chosen, file)
+    known = known_prices(chosen, file)
+    async with connected(chosen.database) as connection:
+        # What this command's own settings do not know, such as the operator's file, the workers have written down.
+        prices = await price_book.newest_prices(connection) | known
 
     async def keep(some: price_book.Prices) -> None:
         async with connected(chosen.database) as connection:
