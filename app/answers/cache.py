@@ -18,18 +18,12 @@ import structlog
 
 from app import telemetry
 from app.answers import keys
+from app.answers.lead import GENERATION_MS, KIND, Leading, bound_to
 from app.log.connection import Argument, Connection, LogGone, LogRefused, Reply
 from app.vault import VaultRefused
 from handlers.ports import Box, Place, Read, Recalled
-from handlers.rules.caching import TTL_S_MAX
 
 log = structlog.get_logger()
-
-KIND: Final = "kept answer"
-"""What a kept answer is sealed as."""
-
-SEALED_BYTES_MAX: Final = 512 * 1024
-"""A hundred thousand words. Longer answers are rare, and would push out hundreds of others."""
 
 LEASE_MS: Final = 5_000
 """How long those who wait stand by a leader that has died."""
@@ -47,10 +41,6 @@ REPLY_S_MAX: Final = 1.0
 LEADERS_MAX: Final = 3
 """Who has seen so many leaders come back with nothing asks for himself: a question that fails would otherwise be failed one
 after the other by all who wait."""
-
-GENERATION_MS: Final = 2 * TTL_S_MAX * 1000
-"""Longer than any answer is kept. Should it vanish early, its answers are forgotten with it and never found again: a
-generation is a random word and no count."""
 
 _SCRIPTS: Final = {
     name: resources.files("app.answers.scripts").joinpath(f"{name}.lua").read_bytes()
@@ -77,7 +67,7 @@ class AnswerCache:
         self._url = url
         self._name = name
         self._connection: Connection | None = None
-        self._leads: set[_Leading] = set()
+        self._leads: set[Leading] = set()
         self._watched: dict[str, asyncio.Task[None]] = {}
         self._renewing: asyncio.Task[None] | None = None
 
@@ -164,8 +154,8 @@ class AnswerCache:
         )
         return said
 
-    def _lead(self, place: Place, box: Box, generations: bytes, token: str) -> _Leading:
-        leading = _Leading(self, place, box, generations, token)
+    def _lead(self, place: Place, box: Box, generations: bytes, token: str) -> Leading:
+        leading = Leading(place, box, generations, token, tell=self.tell, on_end=self._leads.discard)
         if token:
             self._leads.add(leading)
         return leading
@@ -208,54 +198,14 @@ class AnswerCache:
             told.add_done_callback(_heard)
 
 
-class _Leading:
-    """The lead of one question in this process. An empty token: no lease is held."""
-
-    __slots__ = ("_box", "_cache", "_ended", "_generations", "place", "token")
-
-    def __init__(self, cache: AnswerCache, place: Place, box: Box, generations: bytes, token: str) -> None:
-        self._cache = cache
-        self._box = box
-        self._generations = generations
-        self._ended = False
-        self.place = place
-        self.token = token
-
-    def keep(self, content: bytes, *, ttl_s: int) -> None:
-        if self._ended:
-            return
-        sealed = self._box.seal(KIND, _bound_to(self.place), content)
-        if len(sealed) > SEALED_BYTES_MAX:
-            log.info("answer_too_large_to_keep", account=self.place.account, bytes=len(sealed))
-            self.leave()
-            return
-        self._end()
-        words = (self.token, self._generations, ttl_s * 1000, sealed, GENERATION_MS)
-        self._cache.tell("keep", keys.of(self.place), *words)
-
-    def leave(self) -> None:
-        if not self._ended:
-            self._end()
-            if self.token:
-                self._cache.tell("lease", (keys.lease(self.place),), self.token, 0)
-
-    def _end(self) -> None:
-        self._ended = True
-        self._cache._leads.discard(self)
-
-
 def _opened(place: Place, box: Box, sealed: bytes, read: Callable[[bytes], Read]) -> Read | None:
     """The value of what was kept; None when it is worth nothing."""
     try:
-        return read(box.open(KIND, _bound_to(place), sealed))
+        return read(box.open(KIND, bound_to(place), sealed))
     except (VaultRefused, ValueError) as worthless:
         telemetry.ANSWER_LOOKUPS.labels("worthless").inc()
         log.info("kept_answer_dropped", account=place.account, scope=place.scope, reason=type(worthless).__name__)
         return None
-
-
-def _bound_to(place: Place) -> str:
-    return f"{place.scope} {place.digest}"
 
 
 def _heard(told: asyncio.Future[Reply]) -> None:

@@ -12,7 +12,8 @@ from typing import Final
 import pytest
 
 from app.answers import AnswerCache, CacheAway, keys
-from app.answers import cache as module
+from app.answers.cache import LEADERS_MAX
+from app.answers.lead import SEALED_BYTES_MAX
 from app.embedded.valkey import Valkey
 from app.log.connection import Connection
 from handlers.ports import Box, Lead, Place, Recalled
@@ -169,7 +170,7 @@ async def test_a_question_that_fails_for_all_is_not_failed_one_after_the_other(c
 
     await asyncio.gather(*(ask() for _ in range(50)))
 
-    assert most == 50 - module.LEADERS_MAX
+    assert most == 50 - LEADERS_MAX
 
 
 async def test_a_lead_that_is_worked_on_is_kept_and_one_that_died_is_not(
@@ -224,7 +225,9 @@ async def poisoned(server: Connection, key: str) -> None:
 
 
 @pytest.mark.parametrize("which", [keys.entry, keys.lease])
-async def test_what_is_not_of_our_making_is_forgotten(cache: AnswerCache, cache_url: str, which: Callable[[Place], str]) -> None:
+async def test_what_is_not_of_our_making_is_forgotten(
+    cache: AnswerCache, cache_url: str, which: Callable[[Place], str]
+) -> None:
     box = box_of()
     async with seen(cache_url) as server:
         await poisoned(server, which(place()))
@@ -277,7 +280,7 @@ async def test_with_the_accounts_key_its_answers_are_gone(cache: AnswerCache) ->
 
 async def test_an_answer_that_is_too_large_is_not_kept(cache: AnswerCache) -> None:
     box = box_of()
-    await keep(cache, box, b"x" * module.SEALED_BYTES_MAX)
+    await keep(cache, box, b"x" * SEALED_BYTES_MAX)
 
     assert (await find(cache, box)).value is None
 
