@@ -63,17 +63,17 @@ class MessagesWire:
         posted = self._transport.post(
             self._url, headers, orjson.dumps(body), stream=question.stream, deadline_s=deadline_s
         )
-        async with posted as reply:
-            heard.limited_s = reply.limited_s
-            if not question.stream:
-                _take(await reply.body(), heard)
-                return
-            stream = MessageEvents(heard)
-            try:
-                await stream.listen(reply)
-            finally:
-                if heard.usage is None and heard.frames:
-                    heard.usage = stream.used_so_far(question)
+        stream = MessageEvents(heard)
+        try:
+            async with posted as reply:
+                heard.limited_s = reply.limited_s
+                if question.stream:
+                    await stream.listen(reply)
+                else:
+                    _take(await reply.body(), heard)
+        finally:  # behind the closed connection: counting takes milliseconds
+            if heard.usage is None and heard.frames:
+                heard.usage = stream.used_so_far(question)
 
 
 def _take(body: bytes, heard: Transcript) -> None:
