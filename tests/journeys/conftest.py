@@ -66,9 +66,7 @@ def helix(tmp_path_factory: pytest.TempPathFactory, provider_socket: socket.sock
     directory = tmp_path_factory.mktemp("journeys")
     providers = directory / "providers.toml"
     providers.write_text(PROVIDERS.format(port=provider_socket.getsockname()[1]))
-    with helix_on(
-        directory / "data", HELIX_PROVIDERS=str(providers), ENABLE_COST_OPTIMIZATION="true"
-    ) as running:
+    with helix_on(directory / "data", HELIX_PROVIDERS=str(providers), ENABLE_COST_OPTIMIZATION="true") as running:
         yield running
 
 
