@@ -221,7 +221,7 @@ async def test_a_response_given_again_is_a_response_of_its_own(client: Client, p
 
 
 async def test_an_embedding_is_given_again(client: Client) -> None:
-    body = {"model": "sandbox/embed", "input": f"words {secrets.token_hex(8)}"}
+    body: dict[str, object] = {"model": "sandbox/embed", "input": f"words {secrets.token_hex(8)}"}
     first = await given(client, body, "/v1/embeddings")
     again = await given(client, body, "/v1/embeddings")
 
