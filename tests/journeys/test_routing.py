@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import asyncpg
 import pytest
 
-from app import accounts
+from app import accounts, routing_policies
 from app.api_keys import new_key
+from handlers.rules.policy import AccountPolicy
 from tests.fakes.provider import Provider, Script, openai_answer
 from tests.journeys.client import Client, client_of, question
 from tests.journeys.running import Helix
@@ -23,20 +24,22 @@ NEAR = "near/small"
 @pytest.fixture
 async def customer(helix: Helix) -> AsyncIterator[Client]:
     """An account of the test's own, for it changes what it wants."""
-    (key,) = await keys(helix, 1)
+    (key,) = await keys(helix, [None])
     async with client_of(helix.base_url, key) as made:
         yield made
 
 
-async def keys(helix: Helix, count: int) -> list[str]:
-    """So many new accounts, a key each."""
-    made = [new_key() for _ in range(count)]
+async def keys(helix: Helix, policies: Sequence[AccountPolicy | None]) -> list[str]:
+    """A new account for each policy → their keys."""
+    made = [new_key() for _ in policies]
     connection = await asyncpg.connect(helix.facts["database_url"])
     try:
-        for key in made:
+        for key, policy in zip(made, policies, strict=True):
             email = f"{key[8:24]}@example.org"
-            await accounts.create_user(connection, email, "enterprise")
+            user = await accounts.create_user(connection, email, "enterprise")
             await accounts.create_key(connection, email, key)
+            if policy is not None:
+                await routing_policies.put(connection, user.id, policy)
     finally:
         await connection.close()
     return made
@@ -124,11 +127,11 @@ async def test_how_the_providers_stand_is_told(client: Client, provider: Provide
     await client.complete(question("speak", NEAR))
 
     async with asyncio.timeout(10):
-        while not (near := await model(client, NEAR))["calls"]:  # noqa: ASYNC110  # it is told nowhere
+        while (near := await model(client, NEAR))["latency_ms"]["p50"] is None:  # noqa: ASYNC110  # it is told nowhere
             await asyncio.sleep(0.1)
 
     assert near["status"] == "healthy"
-    assert near["latency_ms"]["p50"] is not None
+    assert near["calls"] > 0
     assert {"until", "since", "why", "error_rate"} <= near.keys()
 
 
@@ -147,22 +150,30 @@ async def test_nobody_without_a_key_is_told(helix: Helix) -> None:
 async def test_two_hundred_accounts_at_once_never_get_each_others(helix: Helix, provider: Provider) -> None:
     """The same name stands for something else with each; each says a word of its own, and finds only its own request."""
     provider.scripts[:] = [Script((json.dumps(openai_answer("from near")).encode(),))]
-    made = await keys(helix, ACCOUNTS)
+    wishes = [
+        AccountPolicy(aliases={"mine": "sandbox/echo"}),
+        AccountPolicy(aliases={"mine": NEAR}),
+        AccountPolicy(aliases={"mine": "sandbox/echo"}, never=("sandbox",)),
+    ]
+    made = await keys(helix, [wishes[number % 3] for number in range(ACCOUNTS)])
 
     async def live(number: int, key: str) -> None:
         async with client_of(helix.base_url, key) as one:
-            wishes: list[dict[str, object]] = [
-                {"aliases": {"mine": "sandbox/echo"}},
-                {"aliases": {"mine": NEAR}},
-                {"aliases": {"mine": "sandbox/echo"}, "never": ["sandbox"]},
-            ]
-            await put(one, **wishes[number % 3])
             answer = await one.complete(question(f"I am {number}", "mine"))
+            while answer.status == 503:  # two hundred keys are looked up at once: a slow machine asks to come again
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+                answer = await one.complete(question(f"I am {number}", "mine"))
             if number % 3 == 2:
                 assert (answer.status, answer.error["code"]) == (403, "model_not_allowed")
             else:
                 assert answer.text == (f"I am {number}" if number % 3 == 0 else "from near")
-            listed = (await one.get("/v1/requests")).json["data"]
-            assert [request["id"] for request in listed] == [answer.request]
+            own.append((key, answer.request))
 
+    own: list[tuple[str, str]] = []
     await asyncio.gather(*(live(number, key) for number, key in enumerate(made)))
+    assert len({request for _, request in own}) == ACCOUNTS
+    for key, request in own[:: ACCOUNTS // 10]:
+        async with client_of(helix.base_url, key) as one:
+            assert [listed["id"] for listed in (await one.get("/v1/requests")).json["data"]] == [request]
+            other = own[1][1] if own[0][0] == key else own[0][1]
+            assert (await one.get(f"/v1/requests/{other}")).status == 404
