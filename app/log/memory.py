@@ -27,14 +27,6 @@ async def shares_used(log: Log) -> dict[str, float]:
     return {url: share for url, share in zip(asked, told, strict=True) if isinstance(share, float)}
 
 
-async def share_used(log: Log) -> float:
-    """That of the fullest server. Raises LogGone when none can be reached."""
-    shares = await shares_used(log)
-    if not shares:
-        raise LogGone("no server of the log answers", sent=False)
-    return max(shares.values())
-
-
 async def _share(of: Connection) -> float:
     said: bytes = await of("INFO", "memory")
     facts = dict(line.split(b":", 1) for line in said.splitlines() if b":" in line)

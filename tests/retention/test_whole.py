@@ -15,7 +15,7 @@ import pytest
 from app import trimmer
 from app.embedded.valkey import Valkey
 from app.log import keys
-from app.log.memory import share_used
+from app.log.memory import shares_used
 from app.postgres import engine
 from projections.projection import BEGINNING
 from tests.journeys.books import books_of, soon
@@ -68,7 +68,7 @@ async def test_a_log_that_fills_refuses_new_work_and_ends_what_it_took(helix: He
                 accepted += [answer.json["id"] for answer in answers if answer.status == 202]
                 refused = next((answer for answer in answers if answer.status != 202), None)
                 await asyncio.sleep(0.05)
-        share = await share_used(books.log)
+        (share,) = (await shares_used(books.log)).values()
         tell_workers(helix, signal.SIGCONT)
         assert refused.status == 503
         assert refused.error["code"] == "log_full"
