@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from app.wires import Json, Untranslatable
-from app.wires.parts import content_of, file_part, picture_part, strictly, text_part, tool_messages
+from app.wires.parts import content_of, file_part, picture_part, short_name, strictly, text_part, tool_messages
 
 REFUSED: Final = {
     "mcp_servers": "connections to MCP servers",
@@ -108,7 +108,7 @@ def assistant(blocks: list[Json], param: str = "content") -> Json:
                 thoughts.append(block)
             case "tool_use":
                 arguments = orjson.dumps(block.get("input") or {}).decode()
-                function = {"name": block.get("name"), "arguments": arguments}
+                function = {"name": short_name(str(block.get("name"))), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             case kind if kind in LEFT_OUT:
                 pass
@@ -174,9 +174,14 @@ def _tools(body: Json) -> Json:
     tools = []
     for place, tool in enumerate(body.get("tools") or ()):
         said = _object(tool)
+        if not said:
+            raise Untranslatable("A tool is an object.", f"tools[{place}]")
         if said.get("type") not in (None, "custom"):
             raise Untranslatable(f"Only Anthropic's own models have the tool {said['type']!r}.", f"tools[{place}].type")
-        function = {"name": said.get("name"), "parameters": said.get("input_schema") or {"type": "object"}}
+        function = {
+            "name": short_name(str(said.get("name"))),
+            "parameters": said.get("input_schema") or {"type": "object"},
+        }
         function |= {name: said[name] for name in ("description", "strict") if said.get(name) is not None}
         tools.append({"type": "function", "function": function})
     if not tools:
@@ -184,7 +189,7 @@ def _tools(body: Json) -> Json:
     asked: Json = {"tools": tools}
     choice = _object(body.get("tool_choice"))
     if choice.get("type") == "tool":
-        asked["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
+        asked["tool_choice"] = {"type": "function", "function": {"name": short_name(str(choice.get("name")))}}
     elif choice:
         if choice.get("type") not in _CHOICES:
             raise Untranslatable(f"There is no tool choice {choice.get('type')!r}.", "tool_choice.type")

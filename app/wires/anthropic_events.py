@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 from app.wires import Json, Unsayable, digits_of, reasoning_of, sse
+from app.wires.parts import short_name
 
 _STOPS: Final = {
     "stop": "end_turn",
@@ -46,6 +47,9 @@ class Message:
         self.events = 0
         self._digits = digits_of(request)
         self._stops = body.get("stop_sequences") or ()
+        names = [tool["name"] for tool in body.get("tools") or () if isinstance(tool.get("name"), str)]
+        self._names = {short_name(name): name for name in names}
+        """As the inner form has them → as the client named them."""
         self._model = ""
         self._content: list[Json] = []
         self._open: _Block | None = None
@@ -175,8 +179,9 @@ class Message:
             if not function.get("name"):
                 self._nameless[index] = {"id": id, "arguments": arguments}
                 return b""
+            name = self._names.get(function["name"], function["name"])
             id = id or f"toolu_{self._digits}{len(self._content):02x}"
-            block, out = self._start({"type": "tool_use", "id": id, "name": function["name"], "input": {}})
+            block, out = self._start({"type": "tool_use", "id": id, "name": name, "input": {}})
             self._calls[index] = block
         if not arguments:
             return out

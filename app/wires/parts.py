@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from app.wires import Json
+
+NAME_CHARACTERS_MAX = 64
+"""What every provider takes as a function's name; Anthropic's own models take twice as much."""
 
 PICTURES_FOLLOW = "(The pictures of this result follow.)"
 """What stands in a tool's result in place of its pictures, which the inner form takes from users only."""
+
+
+def short_name(name: str) -> str:
+    """A function's name that every provider takes: too long a one is cut, and told from its like by a digest of the
+    whole."""
+    if len(name) <= NAME_CHARACTERS_MAX:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: NAME_CHARACTERS_MAX - 9]}_{digest}"
 
 
 def text_part(text: str) -> Json:

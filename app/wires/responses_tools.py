@@ -6,16 +6,13 @@ A custom tool takes plain text: it becomes a function with one text argument. Th
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 from app.wires import Json, Untranslatable
+from app.wires.parts import short_name
 
 CUSTOM_ARGUMENT: Final = "input"
 """The one argument of a function that stands for a custom tool."""
-
-_NAME_CHARACTERS_MAX = 64
-"""What every provider takes as a function's name."""
 
 
 class Tools:
@@ -95,12 +92,7 @@ class Tools:
 
 
 def _flat(space: str, name: str) -> str:
-    """Too long a name is cut, and told from its like by a digest of the whole."""
-    flat = f"{space}__{name}"
-    if len(flat) <= _NAME_CHARACTERS_MAX:
-        return flat
-    digest = hashlib.sha256(flat.encode()).hexdigest()[:8]
-    return f"{flat[: _NAME_CHARACTERS_MAX - 9]}_{digest}"
+    return short_name(f"{space}__{name}")
 
 
 def _custom(tool: Json) -> Json:

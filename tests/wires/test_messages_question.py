@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.wires import Untranslatable
+from app.wires import Untranslatable, whole_answer
 from app.wires.anthropic import inward
+from app.wires.anthropic_events import Message
 from app.wires.parts import PICTURES_FOLLOW
+from tests.fakes.provider import openai_answer
 
 TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object"}, "cache_control": {"type": "ephemeral"}}
 
@@ -119,6 +121,20 @@ def test_tools_and_which_to_choose(choice: dict[str, Any], said: dict[str, Any])
     assert {name: inner.get(name) for name in said} == said
 
 
+def test_a_name_too_long_for_others_comes_back_as_it_was() -> None:
+    names = ["mcp__" + "x" * 90 + end for end in "ab"]
+    tools = [{**TOOL, "name": name} for name in names]
+    inner = asked(tools=tools, tool_choice={"type": "tool", "name": names[1]})
+    short = [tool["function"]["name"] for tool in inner["tools"]]
+    assert all(len(name) == 64 for name in short) and len(set(short)) == 2
+    assert inner["tool_choice"]["function"]["name"] == short[1]
+    answer = openai_answer("")
+    call = {"id": "c", "type": "function", "function": {"name": short[1], "arguments": "{}"}}
+    answer["choices"][0]["message"] |= {"content": None, "tool_calls": [call]}
+    whole = whole_answer(Message("req_1", {"tools": tools}), answer)
+    assert whole["content"][0]["name"] == names[1]
+
+
 @pytest.mark.parametrize(
     ("body", "effort"),
     [
@@ -168,6 +184,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"container": "c"}, "container"),
     ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
     ({"tools": [TOOL, {"type": "bash_20250124", "name": "bash"}]}, "tools[1].type"),
+    ({"tools": [7]}, "tools[0]"),
     ({"messages": 7}, "messages"),
     ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"role": "user", "content": [{"type": "container_upload", "file_id": "f"}]}]}, "messages[0]"),
