@@ -205,8 +205,8 @@ class _Stream:
         if "usage" in holder:
             told = {name: value for name, value in (holder["usage"] or {}).items() if value is not None}
             self._usage |= told
-            if usage_of(self._usage) is None:
-                holder["usage"] = dict(_NO_USAGE)
+            # The end's counts are whole; what they are made of, and what was served, stood at the beginning.
+            holder["usage"] = dict(_NO_USAGE) if usage_of(self._usage) is None else dict(self._usage)
 
     def _chunks(self, kind: str, event: Json) -> list[Json]:
         said = self._reader.chunk_parser(event)

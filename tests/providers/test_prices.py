@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import orjson
 import pytest
 
 from app.providers.catalogue import load_catalogue
 from app.providers.litellm_prices import read_price
 from app.providers.metered import metered_in
 from app.providers.price_list import price_list
-from events.completions import Metered
+from events.completions import Metered, Wire
 from handlers.rules.catalogue import Catalogue, Rates, Step
 from handlers.rules.rating import Usage, price_version, rate
+from tests.fakes.provider import EVENTS, Script, anthropic_answer, anthropic_events, event, provider
+from tests.providers.asking import ask, question
 from tests.providers.test_catalogue import settings
 
 TODAY = date(2026, 11, 22)
@@ -216,3 +220,29 @@ def test_a_step_that_makes_no_sense_is_refused_with_one_line(tmp_path: Path, ext
     with pytest.raises(ValueError, match=named) as refused:
         load_catalogue(settings(xai_api_key="k", helix_prices=prices), today=TODAY)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+async def test_what_anthropic_charges_for_reaches_the_bill_on_every_way(wire: Wire, stream: bool) -> None:
+    begun = {"cache_creation": {"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 4}, "inference_geo": "us"}
+    counted = {"input_tokens": 10, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 5}
+    ended = {**counted, "output_tokens": 7, "server_tool_use": {"web_search_requests": 2}}
+    whole = anthropic_answer({"type": "text", "text": "hi"}) | {"usage": begun | ended}
+    events = anthropic_events(
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": ended},
+        {"type": "message_stop"},
+    )
+    start = {**anthropic_answer(), "stop_reason": None, "usage": begun | counted | {"output_tokens": 1}}
+    events[0] = b"event: message_start\n" + event({"type": "message_start", "message": start})
+    script = Script(events, content_type=EVENTS) if stream else Script((orjson.dumps(whole),))
+    asked = replace(question(stream, max_tokens=50), wire=wire)
+    async with provider(script) as fake:
+        outcome = await ask(fake.base_url, asked, wire="anthropic", upstream="claude-haiku-5-5")
+
+    assert outcome.heard.usage == Usage(
+        18, 7, 3, 5, metered=Metered(cache_write_1h_tokens=4, searches=2, marks=("us",))
+    ), outcome.failed
