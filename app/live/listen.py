@@ -20,7 +20,7 @@ from app.live.order import Order
 from app.log import keys
 from app.log.connection import Connection, LogGone, LogRefused
 from app.log.log import Frame, Log, frame
-from events.catalog import read
+from events.catalog import FromTheFuture, read
 from events.completions import CompletionEnded
 
 log = structlog.get_logger()
@@ -95,7 +95,7 @@ class Waiting:
         if not self._heard:
             self._missing = False
             told = await self._log.frames(self._account, self._request, "0-0")
-            for one in told or await _unwritten_end(self._log, self._account, self._request):
+            for one in told or await _told_or_ended(self._log, self._account, self._request):
                 self._take(one)
             if not self._heard:
                 self._missing = False  # what is not there now is waited for, not asked for again and again
@@ -191,7 +191,7 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
     order = Order()
     await log.heed(account, request)
     told = await log.frames(account, request, "0-0")
-    for one in told or await _unwritten_end(log, account, request):
+    for one in told or await _told_or_ended(log, account, request):
         verdict = order.judge(one)
         if _position(one.entry) > _position(after):
             after = one.entry
@@ -216,16 +216,19 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
                 yield None
 
 
-async def _unwritten_end(log: Log, account: str, request: str) -> list[Frame]:
-    """The last word of a request that has ended without a live stream, from its event; nothing while it is open.
-
-    A request that told nothing and that nobody followed has no live stream.
-    """
+async def _told_or_ended(log: Log, account: str, request: str) -> list[Frame]:
+    """Of a request that had told nothing yet: nothing while it is open; what it has told since then; or, when it ended
+    without a live stream, because it told nothing and nobody followed, its last word from its event."""
     standing = await log.standing(account, request)
     if standing is None or standing.event is None:
         return []
+    if told := await log.frames(account, request, "0-0"):
+        return told  # it has said and done everything between our two looks
     raw = await log.event(account, standing.event)
-    end = read(raw).body if raw else None
+    try:
+        end = read(raw).body if raw else None
+    except FromTheFuture:
+        end = None
     word = last_word(end) if isinstance(end, CompletionEnded) else LastWord(outcome=standing.state)
     return [Frame(standing.event, request, attempt=1, kind="e", number=1, meta=orjson.dumps(word), body=b"")]
 

@@ -10,9 +10,10 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from app.live.listen import ClientGone, Follower, Heard, Listener, Waiting, follow
-from app.log import Log, keys
-from app.log.log import Limits, Owned, Repeat
+from app.log import Connection, Log, keys
+from app.log.log import Frame, Limits, Owned, Repeat
 from events.completions import Complete
+from events.message import Envelope
 from handlers.complete import give_up
 from handlers.rules.catalogue import Catalogue
 from tests.fakes.road import ACCOUNT, PlainBox, ScriptedProviders, command, ports
@@ -73,16 +74,53 @@ async def test_what_was_said_before_the_reader_began_is_heard(log: Log) -> None:
     await listener.stop()
 
 
-async def test_the_end_of_a_request_that_told_nothing_is_heard_from_its_event(log: Log) -> None:
+async def asked(log: Log) -> Envelope:
     at = command(request=REQUEST)
-    assert isinstance(at.body, Complete)
     await log.admit(at, Limits(ACCOUNT), Repeat(caller="key"), {})
+    return at
+
+
+async def failed(log: Log, at: Envelope, *, number: int = 1) -> None:
+    """A worker takes it up and ends it."""
+    assert isinstance(at.body, Complete)
     ((_, ((entry, _),)),) = await log.command(
         "XREADGROUP", "GROUP", keys.COMPLETIONS, "a", "STREAMS", keys.commands(0), ">"
     )
     fact = at.follow(give_up(at.body, at, PlainBox(), WORLD, why="parked", attempts=5).event, id="fact", at=at.at)
     of = Owned(0, entry.decode(), 1, REQUEST, ACCOUNT, None)
-    assert await log.finish(of, "a", fact, "failed", meta=b"{}", body=b"", number=1)
+    assert await log.finish(of, "a", fact, "failed", meta=b"{}", body=b"", number=number)
+
+
+class Slow(Log):
+    """A log whose reader is slow: behind its first look at a live stream a whole request goes by."""
+
+    meanwhile: Envelope | None = None
+
+    async def frames(
+        self, account: str, request: str, after: str, *, block_ms: int | None = None, over: Connection | None = None
+    ) -> list[Frame]:
+        found = await super().frames(account, request, after, block_ms=block_ms, over=over)
+        at, self.meanwhile = self.meanwhile, None
+        if at:
+            await tell(self, 1)
+            await tell(self, 2)
+            await failed(self, at, number=3)
+        return found
+
+
+async def test_a_request_that_goes_by_between_two_looks_is_heard_whole(log: Log, log_url: str) -> None:
+    slow = Slow(log_url, name="slow")
+    await slow.open()
+    slow.meanwhile = await asked(log)
+    async with aclosing(follow(slow, ACCOUNT, REQUEST)) as frames:
+        heard = [shown(one) async for one in frames]
+    await slow.close()
+
+    assert heard == ["1.1", "1.2", "end"]
+
+
+async def test_the_end_of_a_request_that_told_nothing_is_heard_from_its_event(log: Log) -> None:
+    await failed(log, await asked(log))
 
     (last,) = [one async for one in follow(log, ACCOUNT, REQUEST) if one is not None]
 
