@@ -19,7 +19,7 @@ from events.catalog import read
 from projections import PROJECTIONS
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-EVENTS = 10_000
+EVENTS = 6_000
 
 
 def test_made_up_events_are_what_the_catalog_reads_and_the_same_seed_makes_the_same() -> None:
