@@ -8,7 +8,7 @@ from typing import Final
 from events.completions import Optimize
 from handlers.rules.catalogue import Offer
 from handlers.rules.needs import Needs
-from handlers.rules.rating import STANDARD, rates_of
+from handlers.rules.rating import STANDARD, fee_of, rates_of
 from handlers.rules.standing import Speed
 
 EXPLORED_SHARE: Final = 0.03
@@ -62,7 +62,7 @@ def _cost(offer: Offer, needs: Needs) -> tuple[int, str]:
         return 0, offer.id
     rates = rates_of(price, needs.input_tokens, STANDARD) if price.steps else price
     tokens = max(1, needs.input_tokens) * rates.input + needs.output_expected * rates.output
-    return tokens + price.request * _MILLION, offer.id
+    return tokens + fee_of(price) * _MILLION, offer.id
 
 
 def _by_speed(offers: Sequence[Offer], needs: Needs, speeds: Mapping[str, Speed], chance: float) -> Ranked:

@@ -50,6 +50,11 @@ def rate(usage: Usage, price: Price, *, requests: int = 1) -> NanoUsd:
     return (2 * total + parts) // (2 * parts)
 
 
+def fee_of(price: Price) -> NanoUsd:
+    """What each request costs beside its tokens, at least."""
+    return price.request + (price.search.low if price.search and price.search.every_request else 0)
+
+
 def rates_of(price: Price, input_tokens: int, service: str) -> Rates:
     """The rates for a question of this size, served so. A service that the price does not know costs the standard."""
     served = service if any(step.service == service for step in price.steps) else STANDARD

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from events.completions import Metered
 from handlers.rules.catalogue import Price, Rates, SearchFee, Step
-from handlers.rules.rating import Usage, content, price_version, rate
+from handlers.rules.rating import Usage, content, fee_of, price_version, rate
 
 TOKENS = st.integers(0, 2**40)
 PRICES = st.integers(0, 10**12)
@@ -184,3 +184,10 @@ def test_the_name_of_a_price_is_for_ever() -> None:
     assert content(flat) == ('{"cache_write":4,"cached_input":3,"citation":0,"input":1,"output":2,"request":0}')
     assert price_version("openai", "gpt", flat) == "price_6de04bfccbaf202a15a0"
     assert price_version("openai", "gpt", WHOLE) == "price_07ccb3673dd7ae076527"
+
+
+def test_a_fee_is_what_each_request_costs_beside_its_tokens() -> None:
+    always = Price(1, 1, 1, 1, as_of="", source="", search=ALWAYS, request=7)
+
+    assert fee_of(always) == rate(Usage(0, 0), always) == 5_000_007
+    assert fee_of(WHOLE) == rate(Usage(0, 0), WHOLE) == 0
