@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 
 import orjson
 
-from app.http.completions import Arrived, Asked, without
+from app.http.asked import Arrived, Asked, without
 from app.http.delivery import usd
 from app.http.dialect import COMMENT, DONE, Dialect, Header
 from app.http.shapes import ChatBody, missing, shaped

@@ -7,7 +7,6 @@ wrong is said in the stream, as an error in its own format; before that, with th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, cast
 
@@ -17,15 +16,13 @@ from starlette.types import Receive, Send
 from app.http.dialect import Dialect, Header
 from app.http.refusals import Refused, retry_after
 from app.live.last_word import LastWord
-from app.live.listen import ClientGone, Follower, Heard, Waiting, follow
+from app.live.listen import Follower, Heard, Waiting
 from app.log import Log, LogGone
-from app.log.log import Frame
 from app.vault import Vault
 from events.catalog import FromTheFuture, read
 from events.completions import CompletionEnded
 from events.message import sealed_bytes
 from handlers.rules.errors import error_body, status_on
-from projections.requests import RequestRow
 
 Ear = Waiting | Follower
 
@@ -89,31 +86,6 @@ async def ended(log: Log, account: str, request: str) -> CompletionEnded | None:
     except FromTheFuture:
         return None
     return body if isinstance(body, CompletionEnded) else None
-
-
-def following(log: Log, account: str, request: str) -> Follower:
-    """The ear of a client that has not asked first."""
-    return Follower(follow(log, account, request))
-
-
-def remembering(row: RequestRow) -> Follower:
-    """The ear of a client whose request the log server has let go of: it hears the last word, from the projection."""
-    meta: LastWord = {
-        "status": row.http_status,
-        "outcome": row.status,
-        "provider": row.provider,
-        "model": row.model,
-        "attempts": len(row.attempts),
-        "cost_nanousd": row.cost_nanousd,
-        "routing": row.routing.model_dump() if row.routing else None,
-        "cached": row.cached,
-    }
-    last = Frame("0-1", row.id, attempt=1, kind="e", number=1, meta=orjson.dumps(meta), body=row.answer)
-
-    async def frames() -> AsyncGenerator[Heard | None, None]:
-        yield Heard(last, restarted=False)
-
-    return Follower(frames())
 
 
 async def hear_disconnect(receive: Receive, ear: Ear) -> None:
@@ -292,16 +264,3 @@ def _broken(
 def usd(nano: int) -> str:
     """Nano-dollars as a decimal number of dollars, exactly."""
     return f"{nano // 10**9}.{nano % 10**9:09d}"
-
-
-__all__ = [
-    "ClientGone",
-    "Progress",
-    "Ticket",
-    "deliver",
-    "ended",
-    "following",
-    "meta_of",
-    "remembering",
-    "usd",
-]

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from app.http.asked import Arrived, Asked, without
 from app.http.chat import ChatDialect
-from app.http.completions import Arrived, Asked, without
 from app.http.refusals import Refused
 from app.http.shapes import Name, Shaped, shaped
 from events.completions import Optimize, Wire

@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.http.asked import Arrived, Asked, chosen_model, without
 from app.http.authentication import Headers, header, identify
-from app.http.completions import Arrived, Asked, Completions, known_model, without
+from app.http.completions import Completions
 from app.http.dialect import Header, event
 from app.http.json_body import parse_object, read_body
 from app.http.message_shapes import CountBody, MessagesBody, refuse_outdated
@@ -104,7 +105,7 @@ class Messages:
         raw = await read_body(request.receive)
         body = shaped(CountBody, parse_object(raw))
         refuse_outdated(body, version_of(headers))
-        known_model(self._parts.catalogue, body.model, "chat")
+        chosen_model(self._parts.catalogue, identity.policy, body.model, "chat")
         # The encoding takes half a second to load, and a long text some milliseconds of the event loop.
         tokens = await asyncio.to_thread(anthropic_tokens, raw)
         answer = orjson.dumps({"input_tokens": tokens})

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.http.asked import DISGUISE
 from app.http.authentication import header, identify
-from app.http.completions import DISGUISE
 from app.http.delivery import usd
 from app.http.refusals import Refused
 from app.wiring import WebParts

@@ -20,7 +20,8 @@ from starlette.routing import Route
 from app.database import Unavailable
 from app.http.authentication import identify
 from app.http.chat import present
-from app.http.delivery import ended, following, usd
+from app.http.delivery import ended, usd
+from app.http.earlier import following
 from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.live.last_word import LastWord, last_word

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy.exc import DBAPIError
 
 from app.database import Unavailable
-from app.http.completions import KEPT
+from app.http.admitting import KEPT
 from app.http.delivery import ended
 from app.http.refusals import Refused
 from app.http.response_objects import Json, failed, finished, unfinished

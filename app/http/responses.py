@@ -10,8 +10,8 @@ from typing import ClassVar, Final
 
 import orjson
 
+from app.http.asked import Arrived, Asked, without
 from app.http.authentication import header
-from app.http.completions import Arrived, Asked, without
 from app.http.dialect import COMMENT, Header
 from app.http.refusals import Refused
 from app.http.response_objects import (

@@ -18,8 +18,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.http.authentication import identify
-from app.http.completions import Completions, follower
-from app.http.delivery import Progress, Resumed, Ticket, deliver, following
+from app.http.completions import Completions
+from app.http.delivery import Progress, Resumed, Ticket, deliver
+from app.http.earlier import follower, following
 from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.http.requests import CANCEL_S

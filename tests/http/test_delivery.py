@@ -12,8 +12,9 @@ from typing import Any, cast
 import pytest
 
 from app.http.chat import ChatDialect, HelixChatDialect
-from app.http.delivery import Progress, Ticket, deliver, remembering
+from app.http.delivery import Progress, Ticket, deliver
 from app.http.dialect import COMMENT
+from app.http.earlier import remembering
 from app.live.listen import ClientGone, Follower, Heard
 from app.log import Log, LogGone
 from app.log.log import Frame
