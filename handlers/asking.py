@@ -142,13 +142,14 @@ def _said(run: Run, target: Target, heard: Transcript, failed: ProviderFailed | 
 
 def _wanted(run: Run) -> Wanted:
     ask = run.ask
-    wanted = Wanted(ask.model, ask.wire, ask.tier, ask.optimize, ask.policy)
-    if sum(len(run.ports.providers.catalogue.find(name)) for name in wanted.chain) < 2:
-        return wanted  # nobody to choose from: the question need not be read
-    return replace(wanted, needs=_needs(run))
+    return Wanted(ask.model, ask.wire, ask.tier, ask.optimize, ask.policy, _needs(run))
 
 
 def _needs(run: Run) -> Needs:
+    catalogue, policy = run.ports.providers.catalogue, run.ask.policy
+    names = (policy and policy.chain) or (run.ask.model,)
+    if len(names) == 1 and len(catalogue.find(names[0])) < 2:
+        return NONE  # nobody to choose from: the question need not be read
     try:
         return needs_of(run.question.wire, run.question.body)
     except ValueError:

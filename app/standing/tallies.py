@@ -46,24 +46,25 @@ def counts_against(call: Call) -> bool:
     return blames == "offer" or (blames == "limit" and call.rests_s is None)
 
 
-def cells_of(call: Call) -> Cells:
-    """What one call adds."""
-    cells: Cells = Counter(calls=1)
-    if counts_against(call):
-        cells["failed"] = 1
-        cells["lost_ms"] = round(call.took_s * 1000)
-    if call.failed is not None:
-        return cells
+def count(call: Call, cells: Cells) -> None:
+    """Add one call to the cells of its offer. On the hot road: it makes nothing new."""
+    cells["calls"] += 1
     took_ms = call.took_s * 1000
-    cells[f"l{_step(took_ms)}"] = 1
-    if call.ttft_ms is not None:
-        cells["ttft_ms"] = round(call.ttft_ms)
-        cells["ttfts"] = 1
-        cells[f"t{_step(call.ttft_ms)}"] = 1
+    if call.failed is not None:
+        if counts_against(call):
+            cells["failed"] += 1
+            cells["lost_ms"] += round(took_ms)
+        return
+    cells[f"l{_step(took_ms)}"] += 1
+    ttft_ms = call.ttft_ms
+    if ttft_ms is not None:
+        cells["ttft_ms"] += round(ttft_ms)
+        cells["ttfts"] += 1
+        cells[f"t{_step(ttft_ms)}"] += 1
+        took_ms -= ttft_ms
     if call.output_tokens:
-        cells["writing_ms"] = max(1, round(took_ms - (call.ttft_ms or 0.0)))
-        cells["tokens"] = call.output_tokens
-    return cells
+        cells["writing_ms"] += max(1, round(took_ms))
+        cells["tokens"] += call.output_tokens
 
 
 def tallies(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -16,7 +17,7 @@ import structlog
 
 from app import telemetry
 from app.standing.shared import AWAY, CLAIM_S, News, Shared, Told, merged, pruned
-from app.standing.tallies import KEPT, Cells, cells_of, counts_against, speeds, stretch_of, tallies
+from app.standing.tallies import KEPT, Cells, count, counts_against, speeds, stretch_of, tallies
 from handlers.rules.catalogue import Offer
 from handlers.rules.circuit import (
     Circuit,
@@ -106,7 +107,7 @@ class Watch:
 
     def ended(self, call: Call) -> None:
         now = self.now()
-        merged(self._unsent, {stretch_of(now): {call.offer.id: cells_of(call)}})
+        count(call, self._unsent.setdefault(stretch_of(now), {}).setdefault(call.offer.id, Counter()))
         if call.offer.simulated:
             return  # it fails when its question says so, which says nothing about the next
         if call.failed is None or CONSEQUENCES[call.failed].blames == "nobody":

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from app.http.providers_status import status
 from app.standing.shared import Told
-from app.standing.tallies import STRETCH_S, cells_of, stretch_of
+from app.standing.tallies import STRETCH_S, count, stretch_of
 from handlers.rules.catalogue import Catalogue
 from handlers.rules.circuit import Circuit, refused, rested
 from handlers.rules.standing import Call
@@ -22,7 +22,7 @@ WORLD = Catalogue.of((A, B, OTHER))
 def told(*calls: Call, ago_s: float = 5.0, **circuits: Circuit) -> Any:
     counted: Counter[str] = Counter()
     for call in calls:
-        counted.update(cells_of(call))
+        count(call, counted)
     stretches = {stretch_of(NOW - ago_s): {A.id: counted}} if calls else {}
     named = {name.replace("__", "/").replace("_key", "#"): circuit for name, circuit in circuits.items()}
     return cast(dict[str, Any], status(WORLD, Told(NOW, named, stretches)))
