@@ -56,8 +56,8 @@ def known_prices(settings: Settings, file: Path | None = None) -> dict[tuple[str
     found: dict[tuple[str, str], Price] = {}
     for provider in PROVIDER_KEYS:
         for name, listed in prices.of(provider):
-            if listed.price is not None:
-                found[provider, name.removeprefix(f"{provider}/")] = listed.price
+            if price := listed.price_at(getattr(settings, f"{provider}_base_url")):
+                found[provider, name.removeprefix(f"{provider}/")] = price
     written = {place: price for place, row in prices.corrections.items() if (price := row.dated_price)}
     found |= written
     for operated in listed_providers(settings.helix_providers):
@@ -76,7 +76,7 @@ def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[
             continue
         model = name.removeprefix(f"{endpoint.provider}/")
         row = prices.corrections.get((endpoint.provider, model))
-        price = (row and row.dated_price) or listed.price
+        price = (row and row.dated_price) or listed.price_at(endpoint.base_url)
         if price is None or "/" in model:
             continue
         yield Offer(

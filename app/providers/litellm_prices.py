@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from handlers.rules.catalogue import Price, Rates, SearchFee, Step
 from handlers.rules.rating import STANDARD
@@ -43,11 +43,15 @@ _SEARCH: Final = "search_context_cost_per_query"
 _REQUEST: Final = "input_cost_per_request"
 _MULTIPLIERS: Final = "provider_specific_entry"
 _RATED: Final = frozenset({_SEARCH, _REQUEST, _MULTIPLIERS})
+_REGION: Final = re.compile(r"regional_processing_uplift_multiplier_([a-z]+)")
 _CHARGES: Final = re.compile(r"cost|pric|uplift|surcharge")
 """What the name of a charge has in it."""
 
 _SEARCHES_ALWAYS: Final = re.compile(r"^sonar(?!-deep-research)|-search-")
 """Models that search the web for every question, and charge it by the request."""
+
+
+AnyRates = TypeVar("AnyRates", bound=Rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +60,27 @@ class Read:
 
     price: Price | None
     unrated: frozenset[str]
+    regions: Mapping[str, int]
+    """Region of the provider's → thousandths of the price that its tokens cost there."""
 
 
 def read_price(name: str, entry: Mapping[str, Any], *, as_of: str, source: str) -> Read:
     """`name` is litellm's key of the entry."""
     found: dict[tuple[str, int], dict[str, int]] = {}
-    unrated = set()
+    unrated, regions = set(), dict[str, int]()
     for key, value in entry.items():
         matched = _KEY.fullmatch(key)
         if matched and isinstance(value, Decimal | int):
             rate, thousands, service = matched.groups()
             place = _SERVICES.get(service, service) if service else STANDARD, int(thousands or 0) * 1000
             found.setdefault(place, {})[_RATES[rate]] = _nano(value)
+        elif region := _REGION.fullmatch(key):
+            regions[region[1]] = _thousandths(value)
         elif key not in _RATED and _CHARGES.search(key):
             unrated.add(key)
     base = found.pop((STANDARD, 0), {})
     if "input" not in base or "output" not in base:
-        return Read(None, frozenset(unrated))
+        return Read(None, frozenset(unrated), regions)
     steps = []
     for (service, above), rates in sorted(found.items()):
         # What a step does not name costs what its service does below it, else what the standard service does.
@@ -88,7 +96,7 @@ def read_price(name: str, entry: Mapping[str, Any], *, as_of: str, source: str) 
         request=_nano_once(entry.get(_REQUEST, 0)),
         marks=_marks(entry.get(_MULTIPLIERS)),
     )
-    return Read(price, frozenset(unrated))
+    return Read(price, frozenset(unrated), regions)
 
 
 def _rates(said: Mapping[str, int]) -> Rates:
@@ -111,7 +119,24 @@ def _marks(said: object) -> tuple[tuple[str, int], ...]:
     if not isinstance(said, dict):
         return ()
     factors = {name: value for name, value in said.items() if isinstance(value, Decimal | int)}
-    return tuple((name, int((Decimal(value) * 1000).to_integral_value())) for name, value in sorted(factors.items()))
+    return tuple((name, _thousandths(value)) for name, value in sorted(factors.items()))
+
+
+def _thousandths(value: Decimal | int) -> int:
+    return int((Decimal(value) * 1000).to_integral_value())
+
+
+def uplifted(price: Price, thousandths: int) -> Price:
+    """The price of a place where tokens cost so many thousandths of it; fees stay."""
+    steps = tuple(replace(step, rates=_times(step.rates, thousandths)) for step in price.steps)
+    return replace(_times(price, thousandths), steps=steps)
+
+
+def _times(rates: AnyRates, thousandths: int) -> AnyRates:
+    said = {field.name: getattr(rates, field.name) for field in fields(Rates)}
+    return replace(
+        rates, **{name: (2 * rate * thousandths + 1000) // 2000 for name, rate in said.items() if rate is not None}
+    )
 
 
 def _nano(usd_per_token: Decimal | int) -> int:

@@ -14,10 +14,11 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.providers.litellm_prices import read_price
+from app.providers.litellm_prices import read_price, uplifted
 from app.providers.written_prices import WrittenPrice
 from handlers.rules.catalogue import Price
 
@@ -43,10 +44,18 @@ class Listed:
     price: Price | None
     unrated: frozenset[str]
     """Prices that the catalogue has for it and that are not charged."""
+    regions: Mapping[str, int]
+    """Region of the provider's → thousandths of the price that its tokens cost there."""
     context_window: int | None
     output_tokens_max: int | None
     capabilities: frozenset[str]
     retired_on: date | None
+
+    def price_at(self, base_url: str | None) -> Price | None:
+        """The price by the address that is asked: a provider that processes in a region may take more for it."""
+        host = urlsplit(base_url or "").hostname or ""
+        thousandths = self.regions.get(host.partition(".")[0])
+        return uplifted(self.price, thousandths) if self.price and thousandths else self.price
 
 
 class Correction(WrittenPrice):
@@ -137,6 +146,7 @@ def _listed(name: str, entry: Mapping[str, Any], as_of: str) -> Listed:
         embedding=entry.get("mode") == "embedding",
         price=priced.price,
         unrated=priced.unrated,
+        regions=priced.regions,
         context_window=_tokens(entry.get("max_input_tokens")),
         output_tokens_max=_tokens(entry.get("max_output_tokens")),
         capabilities=frozenset(name for name, flag in _CAPABILITIES.items() if entry.get(flag) is True),

@@ -121,11 +121,17 @@ def test_nothing_that_these_providers_charge_for_is_left_out(provider: str) -> N
 def test_of_openai_s_charges_only_those_that_the_documentation_names_are_left_out() -> None:
     sold = [listed for _, listed in price_list().of("openai") if listed.chat or listed.embedding]
 
-    assert set().union(*(listed.unrated for listed in sold)) == {
-        "regional_processing_uplift_multiplier_eu",
-        "regional_processing_uplift_multiplier_us",
-        "code_interpreter_cost_per_session",
-    }
+    assert set().union(*(listed.unrated for listed in sold)) == {"code_interpreter_cost_per_session"}
+
+
+def test_where_tokens_cost_more_in_a_region_the_address_that_is_asked_decides() -> None:
+    there = load_catalogue(settings(openai_api_key="k", openai_base_url="https://eu.api.openai.com/v1"), today=TODAY)
+    (offer,) = there.find("openai/gpt-6-luna")
+    assert offer.price is not None and offer.price.search is not None
+
+    assert rate(Usage(10_000, 1_000), offer.price) == 1_650_000  # 1.1 times 0.0015
+    assert rate(Usage(300_000, 0, metered=Metered(service="flex")), offer.price) == 33_000_000
+    assert offer.price.search.low == 10_000_000
 
 
 SEEN = {
