@@ -14,7 +14,7 @@ from app.doctor import partitions
 from app.doctor.checks import WORST_FIRST, Check
 from app.doctor.partitions import Partition, Stand
 from app.doctor.servers import LogNode, check_cache, log_nodes, settings_of, standing_of
-from app.doctor.surroundings import check_disk, check_postgres, check_providers
+from app.doctor.surroundings import check_disk, check_postgres, check_prices, check_providers
 from app.log import LogGone
 from app.log.connection import LogRefused
 from app.log.nodes import looking
@@ -53,6 +53,7 @@ async def examine(settings: Settings, data: Path) -> Report:
         await check_cache(settings.cache, settings.log),
         *await check_postgres(settings.database),
         check_providers(settings),
+        check_prices(settings),
         check_disk(data),
     ]
     ordered = sorted(checks, key=lambda check: WORST_FIRST.index(check.verdict))

@@ -10,6 +10,8 @@ import asyncpg
 
 from app.database import Unavailable, connected
 from app.doctor.checks import Check, clock
+from app.providers.catalogue import load_catalogue
+from app.providers.price_list import PRICES_FILE, price_list
 from app.settings import PROVIDER_KEYS, Settings
 
 POSTGRES_VERSION_MIN: Final = 15
@@ -77,6 +79,21 @@ def check_providers(settings: Settings) -> Check:
         return Check("providers", "good", ", ".join(found))
     names = ", ".join(f"{name.upper()}_API_KEY" for name in PROVIDER_KEYS)
     return Check("providers", "warning", "none of your own", f"set one of {names}, or HELIX_PROVIDERS")
+
+
+def check_prices(settings: Settings) -> Check:
+    """Whether all that providers charge for is billed, as far as the catalogue knows it."""
+    try:
+        prices = price_list(settings.helix_prices or PRICES_FILE)
+        load_catalogue(settings)
+    except ValueError as refused:
+        return Check("prices", "bad", str(refused), "mend the file that it names")
+    keyed = [name for name in PROVIDER_KEYS if getattr(settings, f"{name}_api_key")]
+    sold = [one for name in keyed for _, one in prices.of(name) if (one.chat or one.embedding) and one.price]
+    left_out = sorted(set().union(*(one.unrated for one in sold)))
+    if left_out:
+        return Check("prices", "warning", f"not billed: {', '.join(left_out)}", "see docs/prices.md")
+    return Check("prices", "good", f"{prices.as_of}; {len(prices.corrections)} models in prices.toml")
 
 
 def check_disk(data: Path) -> Check:
