@@ -132,9 +132,10 @@ def _tell_replay(trial: Replay, folder: Path, as_json: bool) -> None:
         for one in trial.replayed:
             rows = "rows equal" if one.equal else "rows DIFFER"
             memory = f"memory {one.rss_first_mb} MB at first, {one.rss_rest_mb} MB then"
-            typer.echo(f"  {one.projection:13} {one.entries:,} entries, {one.rate:,.0f}/s, {rows}, {memory}")
+            speed = f"{one.rate:,.0f}/s, {one.processor_s:.0f} s of a processor"
+            typer.echo(f"  {one.projection:17} {one.entries:,} entries, {speed}, {rows}, {memory}")
             typer.echo(
-                f"  {'':13} connected to {', '.join(one.addresses)}; outside: {', '.join(one.outside) or 'nothing'}"
+                f"  {'':17} connected to {', '.join(one.addresses)}; outside: {', '.join(one.outside) or 'nothing'}"
             )
         typer.echo(f"{'passed' if trial.passed else 'FAILED'}; evidence in {folder}")
     if not trial.passed:

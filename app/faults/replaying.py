@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -67,6 +68,8 @@ class Replayed:
     seconds: float
     """All of it: start, filling, and comparing row for row."""
     filling_s: float
+    processor_s: float
+    """What the process took of the machine's processors, start and all; Postgres' own share is not in it."""
     rss_first_mb: int
     """The largest of the first half of the filling, and of the rest."""
     rss_rest_mb: int
@@ -209,7 +212,7 @@ def _replay(projection: str, evidence: Path, env: dict[str, str]) -> Replayed:
     """`helix replay … --dry-run` in a process of its own, watched from beside."""
     report = evidence / f"witnessed-{projection}.json"
     words = (sys.executable, "-m", "app.faults.witnessed", str(report), "replay", projection, "--dry-run", "--json")
-    began = time.monotonic()
+    began, before_s = time.monotonic(), _spent_s()
     with open(evidence / f"replay-{projection}.log", "w") as complaints:
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=complaints, text=True)
     assert process.stdout
@@ -228,11 +231,18 @@ def _replay(projection: str, evidence: Path, env: dict[str, str]) -> Replayed:
         int(document["entries"]),
         round(seconds, 1),
         document["filled_s"],
+        round(_spent_s() - before_s, 1),
         max(sizes[:half], default=0),
         max(sizes[half:], default=0),
         tuple(sorted(seen["addresses"])),
         (*seen["outside"], *seen["programs"]),
     )
+
+
+def _spent_s() -> float:
+    """Processor time of all children that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _sizes(process: subprocess.Popen[str]) -> Iterator[int]:
