@@ -118,7 +118,7 @@ async def _call(run: Run, target: Target, listener: Listener, deadline_s: float)
         await run.ports.providers.ask(target.offer, run.question, heard, deadline_s=deadline_s, key=target.key)
     except ProviderFailed as failed:
         failure = failed
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or a fault of ours: it says nothing about the provider
         standing.left(probed)
         raise
     note(run, "failed" if failure else "answered", failure)
