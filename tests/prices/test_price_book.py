@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from app.database import connected
+from app.doctor.surroundings import check_prices
 from app.price_book import Prices, entries, entry, keep, newest_prices, prices_in
 from app.providers.catalogue import known_prices, load_catalogue
 from handlers.rules.catalogue import Price
@@ -77,3 +79,11 @@ async def test_a_row_gives_back_the_price_it_was_made_of(database_url: str) -> N
 @pytest.mark.parametrize("place", [("openai", "gpt-4-turbo"), ("anthropic", "claude-haiku-5-5")])
 def test_prices_are_known_of_retired_models_and_without_any_key(place: tuple[str, str]) -> None:
     assert place in known_prices(settings())
+
+
+def test_the_doctor_names_what_is_wrong_with_the_prices(tmp_path: Path) -> None:
+    wrong = tmp_path / "prices.toml"
+    wrong.write_text("[[model]]\n")
+
+    assert check_prices(settings(**ALL_KEYS)).verdict == "good"
+    assert check_prices(settings(helix_prices=wrong, openai_api_key="k")).verdict == "bad"
