@@ -17,6 +17,7 @@ from typing import Final, Literal
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.faults.clocks import named
 from app.faults.history import Broken, FaultName, History
 from app.faults.reach import AlreadyDead, NotBroken, Reach, Role, must_be_child
 from app.faults.surroundings import Surroundings
@@ -155,7 +156,9 @@ class Breaker:
                 for partition in range(self._reach.partitions):
                     with contextlib.suppress(RedisError, OSError, TimeoutError):  # one that lies on another node, too
                         said = await redis.xinfo_consumers(keys.commands(partition), keys.COMPLETIONS)
-                        held += sum(one["pending"] for one in said if consumer in (None, one["name"].decode()))
+                        held += sum(
+                            one["pending"] for one in said if consumer is None or named(one["name"].decode(), consumer)
+                        )
         return held
 
     async def _served(self) -> None:

@@ -27,8 +27,18 @@ class Clocks:
         }
 
     def shift(self, name: str, seconds: int) -> None:
-        """From now on a process of this name, such as `web-1`, is so far ahead of the machine; behind, below 0."""
-        file = self._directory / name
-        file.touch(mode=0o600)
-        with file.open("r+b") as clock:
-            clock.write(struct.pack("=q", seconds))
+        """From now on a process of this name, such as `web-1`, is so far ahead of the machine; behind, below 0.
+
+        Raises LookupError when no process has said that this is its name: nothing would be shifted.
+        """
+        files = [file for file in self._directory.iterdir() if named(file.name, name)]
+        if not files:
+            raise LookupError(f"no process is called {name}")
+        for file in files:
+            with file.open("r+b") as clock:
+                clock.write(struct.pack("=q", seconds))
+
+
+def named(whole: str, name: str) -> bool:
+    """Whether a process that calls itself by its machine's name and its own, or by its own alone, is the one called so."""
+    return whole == name or whole.endswith(f"-{name}")

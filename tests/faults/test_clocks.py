@@ -39,12 +39,14 @@ def test_the_wall_clock_of_one_process_jumps_and_nothing_else_does(tmp_path: Pat
         wall, monotonic = (float(word) for word in process.stdout.readline().split())
         return round((wall - time.time()) / HOUR_S), round((monotonic - time.monotonic()) / HOUR_S)
 
-    with begun("web-1") as web, begun("worker-1") as worker:
+    with begun("machine-web-1") as web, begun("worker-1") as worker:
         assert [ahead_s(one) for one in (web, worker)] == [(0, 0), (0, 0)]
         clocks.shift("web-1", 24 * HOUR_S)
         assert [ahead_s(one) for one in (web, worker)] == [(24, 0), (0, 0)]
         clocks.shift("web-1", -HOUR_S)
         assert [ahead_s(one) for one in (web, worker)] == [(-1, 0), (0, 0)]
+        with pytest.raises(LookupError):
+            clocks.shift("projector-1", HOUR_S)
         for one in (web, worker):
             one.kill()
             one.communicate()
