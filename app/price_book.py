@@ -29,23 +29,23 @@ Prices: TypeAlias = Mapping[tuple[str, str], Price]
 AGAIN_S: Final = 5.0
 """Pause before the list is written after an outage of Postgres; nobody waits for it."""
 
-_KEEP: Final = """
+_INSERT: Final = """
 INSERT INTO prices (
   version, provider, model, as_of, source, input_usd_per_million, output_usd_per_million, cached_input_usd_per_million,
-  cache_write_usd_per_million, content, digest
+  cache_write_usd_per_million, content, digest, seen_at
 )
-SELECT * FROM unnest(
+SELECT *, CASE WHEN $12 THEN now() END FROM unnest(
   $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[],
   $9::numeric[], $10::jsonb[], $11::text[]
 ) AS row (version) ORDER BY version
-ON CONFLICT (version) DO UPDATE SET seen_at = now()
+ON CONFLICT (version) DO UPDATE SET seen_at = CASE WHEN $12 THEN now() ELSE prices.seen_at END
 RETURNING xmax = 0 AS is_new
 """
 """In the order of their names: two processes that write at once wait for each other, and never in a circle."""
 
 _NEWEST: Final = """
 SELECT DISTINCT ON (provider, model) * FROM prices
-WHERE ($1::text IS NULL OR provider = $1) AND ($2::text IS NULL OR model = $2)
+WHERE seen_at IS NOT NULL AND ($1::text IS NULL OR provider = $1) AND ($2::text IS NULL OR model = $2)
 ORDER BY provider, model, seen_at DESC, valid_from DESC
 """
 
@@ -67,8 +67,8 @@ class Entry:
     source: str
     valid_from: datetime
     """When it was first seen here."""
-    seen_at: datetime
-    """When it was last found to hold."""
+    seen_at: datetime | None
+    """When it was last found to hold; None: requests have only been rated anew with it."""
     input_usd_per_million: Decimal
     output_usd_per_million: Decimal
     cached_input_usd_per_million: Decimal
@@ -82,12 +82,12 @@ def prices_in(catalogue: Catalogue) -> Prices:
     return {(offer.provider, offer.model): offer.price for offer in catalogue if offer.price is not None}
 
 
-async def keep(connection: Connection, prices: Prices) -> int:
-    """Write down those that are not there yet → how many those were."""
+async def keep(connection: Connection, prices: Prices, *, hold: bool = True) -> int:
+    """Write down those that are not there yet → how many those were. `hold`: they are what requests cost today."""
     rows = [_row(provider, model, price) for (provider, model), price in prices.items()]
     if not rows:
         return 0
-    written = await connection.fetch(_KEEP, *zip(*rows, strict=True))
+    written = await connection.fetch(_INSERT, *zip(*rows, strict=True), hold)
     new = sum(1 for row in written if row["is_new"])
     if new:
         log.info("prices_kept", new=new, known=len(rows))

@@ -75,7 +75,7 @@ def _document(one: Entry) -> dict[str, Any]:
     shown |= {name: _usd(value) for name, value in asdict(one).items() if name.endswith("_usd_per_million")}
     return shown | {
         "valid_from": one.valid_from.isoformat(),
-        "seen_at": one.seen_at.isoformat(),
+        "seen_at": one.seen_at.isoformat() if one.seen_at else None,
         "content_nanousd_per_million": json.loads(shown.pop("content")),
     }
 

@@ -67,7 +67,7 @@ async def _rerate(of: Stretch, file: Path | None, dry_run: bool) -> Result:
 
     async def keep(some: price_book.Prices) -> None:
         async with connected(chosen.database) as connection:
-            await price_book.keep(connection, some)
+            await price_book.keep(connection, some, hold=False)
 
     stream = await Log(chosen.log, name="rerate", partitions=chosen.helix_partitions).open()
     try:

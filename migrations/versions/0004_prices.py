@@ -22,7 +22,7 @@ CREATE TABLE prices (
   as_of text NOT NULL,  -- the day of the price sheet, or the release of the catalogue
   source text NOT NULL,
   valid_from timestamptz NOT NULL DEFAULT now(),  -- when it was first seen here
-  seen_at timestamptz NOT NULL DEFAULT now(),  -- when it was last found to hold
+  seen_at timestamptz,  -- when it was last found to hold; null: requests have only been rated anew with it
   input_usd_per_million numeric(20, 9) NOT NULL,
   output_usd_per_million numeric(20, 9) NOT NULL,
   cached_input_usd_per_million numeric(20, 9) NOT NULL,

@@ -29,7 +29,7 @@ async def test_what_was_kept_is_kept_once_and_seen_again(database_url: str) -> N
         assert await keep(connection, at(1, as_of="2026-12-01")) == 0
         [after] = await entries(connection)
 
-    assert after.seen_at > before.seen_at
+    assert after.seen_at and before.seen_at and after.seen_at > before.seen_at
     assert (after.version, after.valid_from, after.as_of) == (before.version, before.valid_from, "2026-11-01")
 
 
@@ -51,6 +51,18 @@ async def test_a_price_that_comes_back_is_the_newest_again(database_url: str) ->
         [newest] = await entries(connection)
 
     assert newest.input_usd_per_million == 1
+
+
+async def test_a_price_that_requests_are_only_rated_anew_with_is_kept_and_is_not_today_s(database_url: str) -> None:
+    async with connected(database_url) as connection:
+        await keep(connection, at(1))
+        await keep(connection, at(2), hold=False)
+        await keep(connection, at(1), hold=False)
+        [newest] = await entries(connection)
+        former = await entries(connection, former=True)
+
+    assert newest.input_usd_per_million == 1
+    assert [one.seen_at is None for one in former] == [False, True]
 
 
 async def test_processes_that_write_the_list_at_once_do_not_disturb_each_other(database_url: str) -> None:

@@ -38,7 +38,7 @@ def at(price: Price, model: str = "small") -> Prices:
 async def run(books: Books, prices: Prices, of: Stretch = ALL, *, dry_run: bool = False) -> Result:
     async def write(some: Prices) -> None:
         async with connected(books.database_url) as connection:
-            await keep(connection, some)
+            await keep(connection, some, hold=False)
 
     result = await rerate(books.log, books.database, prices, of, None if dry_run else write)
     await books.caught_up()
