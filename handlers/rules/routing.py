@@ -13,7 +13,7 @@ from typing import Final
 from events.completions import Optimize, PassedOver, Policy, Tier, Wire
 from handlers.rules import ranking
 from handlers.rules.catalogue import Catalogue, Offer
-from handlers.rules.circuit import Circuit
+from handlers.rules.circuit import Circuit, provider_key
 from handlers.rules.failure import PAUSE_S_MAX, FailureKind
 from handlers.rules.needs import NONE, Needs, unmet
 from handlers.rules.standing import NOTHING_KNOWN, Picture
@@ -95,6 +95,10 @@ class Plan:
     """The wait is short, and its end was told by the provider."""
 
 
+_Named = tuple[str, Sequence[Offer]]
+"""A name of the chain, and the offers that it stands for."""
+
+
 @dataclass(slots=True)
 class _Sieve:
     """What falls through, with the reason."""
@@ -125,11 +129,12 @@ def route(
     """
     sieve, candidates, reasons, known = _Sieve(), list[Target](), list[str](), False
     of_each = CANDIDATES_MAX if len(wanted.chain) == 1 else OF_EACH_NAME_MAX
+    named: list[_Named] = []
     for place, name in enumerate(wanted.chain):
         found = [offer for offer in catalogue.find(name) if offer.id not in tried.offers]
         known = known or bool(found)
-        allowed = [offer for offer in found if not _forbidden(offer, wanted, tried, place, sieve)]
-        able = _able(allowed, wanted.needs, sieve)
+        named.append((name, [offer for offer in found if not _forbidden(offer, wanted, tried, place, sieve)]))
+    for name, able in _able(named, wanted.needs, sieve):
         ranked, reason = ranking.rank(able, wanted.optimize, name, wanted.needs, picture.speeds, chance)
         awake = [target for offer in ranked if (target := _awake(offer, name, picture, tried, sieve, chance))]
         seen = {target.offer.id for target in candidates}
@@ -163,17 +168,18 @@ def _forbidden(offer: Offer, wanted: Wanted, tried: Tried, place: int, sieve: _S
     return why is not None
 
 
-def _able(allowed: Sequence[Offer], needs: Needs, sieve: _Sieve) -> Sequence[Offer]:
-    if len(allowed) < 2:
-        return allowed  # the provider is the judge
-    judged = [(offer, unmet(needs, offer)) for offer in allowed]
-    able = [offer for offer, why in judged if why is None]
-    if not able:
-        return allowed
-    for offer, why in judged:
-        if why is not None:
-            sieve.drop(offer, why)
-    return able
+def _able(named: Sequence[_Named], needs: Needs, sieve: _Sieve) -> Sequence[_Named]:
+    """Without those that cannot serve the question; all of them where nobody can, as far as we know."""
+    if needs is NONE or sum(len(allowed) for _, allowed in named) < 2:
+        return named
+    judged = [(name, [(offer, unmet(needs, offer)) for offer in allowed]) for name, allowed in named]
+    if not any(why is None for _, offers in judged for _, why in offers):
+        return named
+    for _, offers in judged:
+        for offer, why in offers:
+            if why is not None:
+                sieve.drop(offer, why)
+    return [(name, [offer for offer, why in offers if why is None]) for name, offers in judged]
 
 
 def _awake(offer: Offer, name: str, picture: Picture, tried: Tried, sieve: _Sieve, chance: float) -> Target | None:
@@ -183,7 +189,7 @@ def _awake(offer: Offer, name: str, picture: Picture, tried: Tried, sieve: _Siev
     keys = [
         key
         for key in range(len(offer.keys))
-        if (offer.id, key) not in tried.keys_of_offers and f"{offer.provider}#{key}" not in tried.keys
+        if (offer.id, key) not in tried.keys_of_offers and provider_key(offer.provider, key) not in tried.keys
     ]
     rests = {key: rest for key in keys if (rest := picture.resting(offer, key))}
     free = [key for key in keys if key not in rests]

@@ -238,6 +238,14 @@ def test_when_nobody_is_known_to_serve_the_question_the_providers_are_the_judges
 # Chains.
 
 
+def test_a_name_of_a_chain_that_cannot_serve_the_question_gives_way_to_one_that_can() -> None:
+    world = Catalogue.of((offer("a", "plain"), offer("b", "able", capabilities=("tools",))))
+    chain = Policy(chain=("plain", "able"))
+
+    assert names(plan(world, "plain", policy=chain, needs=Needs(capabilities=frozenset({"tools"})))) == ["b/able"]
+    assert names(plan(world, "plain", policy=chain)) == ["a/plain", "b/able"]
+
+
 def test_a_chain_is_tried_name_by_name_and_every_name_is_reached() -> None:
     chosen = plan(WORLD, "gpt", policy=Policy(chain=("gpt", "special")), optimize="cost")
 
