@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 from app.wires import Json, Unsayable, digits_of, reasoning_of, sse
+from app.wires.calls import Calls, Told
 from app.wires.parts import short_name
 
 _STOPS: Final = {
@@ -53,8 +54,8 @@ class Message:
         self._model = ""
         self._content: list[Json] = []
         self._open: _Block | None = None
-        self._calls: dict[int, _Block] = {}
-        self._nameless: dict[int, Json] = {}
+        self._calls = Calls()
+        self._tools: dict[int, _Block] = {}
         self._refused = False
         self._stop: tuple[str, str | None] = ("end_turn", None)
         self._usage: Json = {}
@@ -81,14 +82,13 @@ class Message:
         if refusal := delta.get("refusal"):
             self._refused = True
             out.append(self._say("text", refusal))
-        out += [self._call(call) for call in delta.get("tool_calls") or ()]
+        out += [self._call(told) for call in delta.get("tool_calls") or () for told in self._calls.take(call)]
         return b"".join(out)
 
     def close(self, answer: Json) -> bytes:
-        if self._nameless:
-            raise Unsayable("a tool call without a name")
+        told = [self._call(told) for told in self._calls.end()]
         self._model = self._model or answer.get("model") or ""
-        out = self._begin() + self._end()
+        out = b"".join((*told, self._begin(), self._end()))
         self._read_calls(answer["choices"][0]["finish_reason"])
         self._usage = usage(answer.get("usage"))
         if self._stop[0] != "stop_sequence":
@@ -169,29 +169,22 @@ class Message:
         signed = self._event({"type": "content_block_delta", "index": len(self._content) - 1, "delta": delta})
         return out + signed + self._end()
 
-    def _call(self, call: Json) -> bytes:
-        index, function = call.get("index", 0), call.get("function") or {}
-        arguments = function.get("arguments") or ""
-        block, out = self._calls.get(index), b""
-        if block is None:
-            known = self._nameless.pop(index, {"id": "", "arguments": ""})
-            id, arguments = str(call.get("id") or known["id"]), known["arguments"] + arguments
-            if not function.get("name"):
-                self._nameless[index] = {"id": id, "arguments": arguments}
-                return b""
-            name = self._names.get(function["name"], function["name"])
-            id = id or f"toolu_{self._digits}{len(self._content):02x}"
+    def _call(self, told: Told) -> bytes:
+        out = b""
+        if told.begins:
+            name = self._names.get(told.name, told.name)
+            id = told.id or f"toolu_{self._digits}{len(self._content):02x}"
             block, out = self._start({"type": "tool_use", "id": id, "name": name, "input": {}})
-            self._calls[index] = block
-        if not arguments:
+            self._tools[told.place] = block
+        if not told.arguments:
             return out
-        if block is not self._open:
-            raise Unsayable("pieces of two tool calls in turn")
-        return out + self._piece(block, arguments)
+        if self._tools[told.place] is not self._open:
+            raise Unsayable("text in the middle of a tool call")
+        return out + self._piece(self._open, told.arguments)
 
     def _read_calls(self, finish: str) -> None:
         """Arguments, which the inner form has as text, are an object in the message."""
-        for block in self._calls.values():
+        for block in self._tools.values():
             try:
                 arguments = orjson.loads("".join(block.pieces) or "{}")
             except orjson.JSONDecodeError:

@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 
 from app.wires import Json, Unsayable, digits_of, reasoning_of, sse
+from app.wires.calls import Calls, Told
 from app.wires.responses_items import Call, CustomCall, Item, Message, Reasoning, Status
 from app.wires.responses_tools import Tools
 
@@ -62,8 +63,8 @@ class Response:
         self._model = ""
         self._output: list[Item] = []
         self._open: Item | None = None
-        self._calls: dict[int, Item] = {}
-        self._nameless: dict[int, Json] = {}
+        self._calls = Calls()
+        self._called: dict[int, Item] = {}
         self._end: Json = {}
 
     def chunk(self, chunk: Json) -> bytes:
@@ -83,15 +84,14 @@ class Response:
         for kind, text in (("output_text", content), ("refusal", delta.get("refusal"))):
             if text:
                 out.append(self._say(kind, text))
-        out += [self._call(call) for call in delta.get("tool_calls") or ()]
+        out += [self._call(told) for call in delta.get("tool_calls") or () for told in self._calls.take(call)]
         return b"".join(out)
 
     def close(self, answer: Json) -> bytes:
-        if self._nameless:
-            raise Unsayable("a tool call without a name")
+        told = [self._call(told) for told in self._calls.end()]
         self._model = self._model or answer.get("model") or ""
         why = _INCOMPLETE.get(answer["choices"][0]["finish_reason"])
-        out = self._begin() + self._finish("incomplete" if why else "completed")
+        out = b"".join((*told, self._begin())) + self._finish("incomplete" if why else "completed")
         self._end = {
             "status": "incomplete" if why else "completed",
             "incomplete_details": {"reason": why} if why else None,
@@ -164,26 +164,19 @@ class Response:
             out = self._start(item)
         return out + self._tell(item.open_part(kind)) + self._piece(item, text)
 
-    def _call(self, call: Json) -> bytes:
-        index, function = call.get("index", 0), call.get("function") or {}
-        arguments = function.get("arguments") or ""
-        item, out = self._calls.get(index), b""
-        if item is None:
-            known = self._nameless.pop(index, {"id": "", "arguments": ""})
-            id, arguments = str(call.get("id") or known["id"]), known["arguments"] + arguments
-            if not function.get("name"):
-                self._nameless[index] = {"id": id, "arguments": arguments}
-                return b""
-            named = self._tools.item(function["name"])
+    def _call(self, told: Told) -> bytes:
+        out = b""
+        if told.begins:
+            named, place = self._tools.item(told.name), len(self._output)
             kind = CustomCall if named["type"] == "custom_tool_call" else Call
-            place = len(self._output)
-            item = self._calls[index] = kind(place, self._digits, id or f"call_{self._digits}{place:02x}", named)
+            item = kind(place, self._digits, told.id or f"call_{self._digits}{place:02x}", named)
+            self._called[told.place] = item
             out = self._start(item)
-        if not arguments:
+        if not told.arguments:
             return out
-        if item is not self._open:
-            raise Unsayable("pieces of two tool calls in turn")
-        return out + self._piece(item, arguments)
+        if self._called[told.place] is not self._open:
+            raise Unsayable("text in the middle of a tool call")
+        return out + self._piece(self._open, told.arguments)
 
 
 def created_at(digits: str) -> int:
