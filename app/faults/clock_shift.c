@@ -1,5 +1,6 @@
 /* A clock that can be set for one process: every reading of the wall clock is shifted by the seconds that stand, as a
- * binary 64-bit number, in the file HELIX_CLOCKS/<name>, where the name is HELIX_PROCESS_NAME or the program's own.
+ * binary 64-bit number, in the file HELIX_CLOCKS/<name>: HELIX_PROCESS_NAME for a process of ours, the program's own name
+ * for a server.
  * Monotonic clocks are left alone, as a jump of a machine's clock leaves them. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -8,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
@@ -18,11 +20,13 @@ static volatile int64_t *shift_s = &still;
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 
 __attribute__((constructor)) static void begin(void) {
-    const char *directory = getenv("HELIX_CLOCKS"), *name = getenv("HELIX_PROCESS_NAME");
+    const char *directory = getenv("HELIX_CLOCKS"), *ours = getenv("HELIX_PROCESS_NAME");
+    const char *program = program_invocation_short_name;
+    const char *name = ours && strncmp(program, "python", 6) == 0 ? ours : program;
     char path[4096];
     real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     if (!directory) return;
-    snprintf(path, sizeof path, "%s/%s", directory, name ? name : program_invocation_short_name);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0) return;
     if (ftruncate(file, sizeof(int64_t)) == 0) {
