@@ -179,6 +179,11 @@ STREAMED: Final[dict[str, Case]] = {
     "429 that says when": Case(_refused(429, _error(), retry_after="7"), "rate_limited", retry_after_s=7.0),
     "429 that does not": Case(_refused(429, _error()), "rate_limited"),
     "429 that says nonsense": Case(_refused(429, _error(), retry_after="soon"), "rate_limited"),
+    "429 that says it in headers of its own": Case(
+        _refused(429, _error(), x_ratelimit_remaining_tokens="0", x_ratelimit_reset_tokens="1m30s"),
+        "rate_limited",
+        retry_after_s=90.0,
+    ),
     "429 for an empty account": Case(_refused(429, _error(code="insufficient_quota")), "auth"),
     "529": Case(_refused(529, _error(type="overloaded_error")), "overloaded"),
     "503 in prose": Case(_refused(503, b"<html>busy"), "overloaded"),
