@@ -147,10 +147,11 @@ class Responses:
         """The ear for a response that another call has begun, and whether it was begun anew since."""
         log = self._parts.log
         frames = await logged(log.frames(account, request, "0-0"))
-        attempts = {frame.attempt for frame in frames if frame.kind == "d"}
-        if not attempts:
+        told = {frame.attempt for frame in frames if frame.kind == "d"}
+        if not told:
             return await follower(self._parts, account, request), False
-        return Follower(_from_attempt(max(attempts), log, account, request)), len(attempts) > 1
+        last = max(frame.attempt for frame in frames)  # of which there may be no word yet
+        return Follower(_from_attempt(last, log, account, request)), min(told) < last
 
 
 class _Stream(Response):

@@ -230,3 +230,25 @@ async def ready_again(client: Client) -> None:
 
     await soon(answered)
     assert (await client.get("/livez")).status == 200
+
+
+async def test_a_response_in_the_background_outlives_its_worker(mortal: Helix, client: Client, books: Books) -> None:
+    words = " ".join(f"word-{number}" for number in range(40))
+    ask = {"model": "sandbox/faulty", "input": f"[chunk_delay_ms=50] {words}", "background": True, "stream": True}
+    async with client.sending("POST", "/v1/responses", ask) as answer:
+        heard = await answer.content.readuntil(b"word-1")
+        await kill(mortal, "worker")
+        heard += await answer.content.read()
+    id, told = chunks(heard)[0]["response"]["id"], chunks(heard)
+    assert (told[-1]["type"], "begun anew" in told[-1]["response"]["error"]["message"]) == ("response.failed", True), (
+        told
+    )
+    # Who comes again behind what is void hears how it ends; who begins at the start hears the attempt that counts.
+    ending = chunks((await client.get(f"/v1/responses/{id}?stream=true&starting_after=3")).body)
+    assert [event["type"] for event in ending] == ["response.completed"]
+    assert ending[0]["response"]["output"][0]["content"][0]["text"] == words
+    whole = chunks((await client.get(f"/v1/responses/{id}?stream=true")).body)
+    assert [event["sequence_number"] for event in whole] == list(range(len(whole)))
+    assert "".join(event["delta"] for event in whole if event["type"] == "response.output_text.delta") == words
+    request = id.replace("resp_", "req_")
+    assert await books.ends([request]) == await books.usage([request]) == {request: 1}
