@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Final
 
 from app.faults.preload import build
-
-LOG_SERVER: Final = "valkey-server"
-"""The name of the log's clock; the cache, the same program, has the same one."""
 
 
 class Clocks:

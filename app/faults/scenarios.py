@@ -105,7 +105,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         gate=True,
     ),
     "locked": Scenario("[F12] the table of usage locked for half a minute", {"locked": 1}, (3.0, 5.0)),
-    "clock": Scenario("[F16] clocks set an hour or a day ahead or back, and back again", {"clock": 1}, (0.5, 1.5)),
+    "clock": Scenario(
+        "[F16] clocks of our processes set an hour or a day ahead or back, and back again", {"clock": 1}, (0.5, 1.5)
+    ),
     "followers": Scenario(
         "[F22] one of two web processes killed, its followers go on at the other",
         {"web": 1},

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 import asyncpg
 from redis.asyncio import Redis
 
-from app.faults.clocks import LOG_SERVER
 from app.faults.proxy import Rules
 from app.faults.reach import Reach, Role, Server, must_be_child
 
@@ -111,7 +110,7 @@ class Surroundings:
     async def _shift(self) -> str:
         clocks = self._reach.clocks
         assert clocks is not None
-        name = self._dice.choice(("web-1", "worker-1", "worker-2", "projector-1", LOG_SERVER))
+        name = self._dice.choice(("web-1", "worker-1", "worker-2", "projector-1"))
         hours = self._dice.choice(HOURS)
         clocks.shift(name, hours * 3600)
         try:
