@@ -83,7 +83,7 @@ def _take(body: bytes, asked: Json, count: int, question: Question, heard: Trans
         vectors = _vectors(answer["data"], count, asked.get("dimensions"))
         packed = asked.get("encoding_format") == "base64"
         heard.usage = _usage(answer.get("usage"))
-    except (*ODD, ValueError, OverflowError):
+    except (*ODD, OverflowError):
         raise garbled("answer") from None
     used = heard.usage or counting.count(question, "")
     data = [

@@ -16,8 +16,8 @@ DONE = b"[DONE]"
 NUL = b"\\u0000"
 """As JSON has it: databases refuse it, so it leaves here as another character."""
 
-ODD = (orjson.JSONDecodeError, TypeError, AttributeError, KeyError, IndexError, RecursionError, Garbled)
-"""What reading a payload of another format stumbles over."""
+ODD = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError)
+"""What reading a payload of another format stumbles over; Garbled and JSON faults are ValueErrors."""
 
 
 class Passage(Protocol):

@@ -17,7 +17,7 @@ from app.providers.event_stream import Heard
 from app.providers.failures import failure_in
 from app.providers.passing import DONE, NUL, ODD, ended, garbled, read_answer
 from app.settings import PROVIDER_KEYS
-from app.wires import Outward, Unsayable, Untranslatable, Wire, anthropic, responses, whole_answer
+from app.wires import Outward, Untranslatable, Wire, anthropic, responses, whole_answer
 from app.wires.anthropic_events import Message
 from app.wires.responses_events import Response
 from events.completions import Wire as WireName
@@ -83,7 +83,7 @@ class Translation:
                     raise failure_in(chunk["error"])
                 self._assembly.add(chunk)
                 out.append(self._outward.chunk(chunk))
-        except (*ODD, Unsayable):
+        except ODD:
             raise garbled() from None
         finally:
             self._pass_on(b"".join(out))
@@ -95,7 +95,7 @@ class Translation:
         try:
             self._pass_on(self._outward.close(answer))
             self.heard.answer = orjson.dumps(self._outward.whole())
-        except (*ODD, Unsayable):
+        except ODD:
             raise garbled() from None
 
     def take(self, body: bytes) -> None:
@@ -103,7 +103,7 @@ class Translation:
         self._count(answer)
         try:
             self.heard.answer = orjson.dumps(whole_answer(self._outward, answer))
-        except (*ODD, Unsayable):
+        except ODD:
             raise garbled("answer") from None
 
     def _pass_on(self, frames: bytes) -> None:

@@ -47,8 +47,8 @@ _MS_DIGITS: Final = 12
 def echo(body: Json) -> Json:
     """The fields of a response that come from its question."""
     told = {name: usual if body.get(name) is None else body[name] for name, usual in _ECHOED.items()}
-    if "format" not in told["text"]:
-        told["text"] = {**told["text"], **_ECHOED["text"]}
+    text = told["text"] if isinstance(told["text"], dict) else {}
+    told["text"] = {**_ECHOED["text"], **text}
     return told
 
 
