@@ -23,7 +23,7 @@ from app.live.last_word import last_word
 from app.live.speak import Speaker
 from app.log import Connection, Log, LogGone, keys
 from app.log.connection import LogRefused, Reply
-from app.log.log import Owned
+from app.log.values import Owned
 from app.ownership import Job, Ownership
 from app.parking import Parking
 from app.vault import Erased, VaultRefused

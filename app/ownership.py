@@ -14,7 +14,7 @@ import structlog
 from app import telemetry
 from app.log import Log, LogGone
 from app.log.connection import LogRefused, Reply
-from app.log.log import Owned
+from app.log.values import Owned
 from handlers.ports import Stop
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from app.http.refusals import Refused, retry_after
 from app.identity import Identity
 from app.log import LogGone
 from app.log.connection import LogRefused
-from app.log.log import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
+from app.log.values import Accepted, Limits, Mismatch, Repeat, Same, TooFast, TooMany
 from app.wiring import WebParts
 from events.completions import Complete
 from events.message import Envelope

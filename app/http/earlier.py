@@ -15,7 +15,7 @@ from app.live.last_word import LastWord
 from app.live.listen import Follower, Heard, follow
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
-from app.log.log import Frame
+from app.log.values import Frame
 from app.wiring import WebParts
 from projections import requests as read_model
 from projections.requests import RequestRow

@@ -28,7 +28,7 @@ from app.live.last_word import LastWord, last_word
 from app.live.listen import ClientGone, Follower, follow
 from app.log import LogGone
 from app.log.connection import LogRefused
-from app.log.log import ENDED, Standing
+from app.log.values import ENDED, Standing
 from app.vault import Erased
 from app.wiring import WebParts
 from events.completions import Attempt, CompletionEnded

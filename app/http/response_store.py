@@ -20,7 +20,7 @@ from app.http.refusals import Refused
 from app.http.response_objects import Json, failed, finished, unfinished
 from app.log import LogGone
 from app.log.connection import LogRefused
-from app.log.log import ENDED, Standing
+from app.log.values import ENDED, Standing
 from app.vault import Erased
 from app.wiring import WebParts
 from events.catalog import read

@@ -12,7 +12,7 @@ from typing import Final, cast
 from app.http.authentication import Headers
 from app.http.refusals import Refused
 from app.identity import Identity
-from app.log.log import RETRY_S, Repeat
+from app.log.values import RETRY_S, Repeat
 from events.completions import Optimize
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255

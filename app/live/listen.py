@@ -19,7 +19,8 @@ from app.live.last_word import LastWord, last_word
 from app.live.order import Order
 from app.log import keys
 from app.log.connection import Connection, LogGone, LogRefused
-from app.log.log import Frame, Log, frame
+from app.log.log import Log
+from app.log.values import Frame, frame
 from events.catalog import FromTheFuture, read
 from events.completions import CompletionEnded
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.log.log import Frame
+from app.log.values import Frame
 
 Verdict = Literal["take", "restarted", "skip", "missing"]
 

@@ -14,7 +14,8 @@ import orjson
 import structlog
 
 from app.log.connection import Reply
-from app.log.log import Log, Owned
+from app.log.log import Log
+from app.log.values import Owned
 from handlers.ports import Box
 from handlers.rules.catalogue import Offer
 

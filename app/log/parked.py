@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from app.ids import new_id, request_id
 from app.log import keys
-from app.log.log import Accepted, Limits, Log, Repeat
+from app.log.log import Log
+from app.log.values import Accepted, Limits, Repeat
 from events.catalog import Unreadable, read
 from events.completions import Complete
 from events.message import Envelope, sealed_bytes, sealed_text

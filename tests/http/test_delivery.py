@@ -17,7 +17,7 @@ from app.http.dialect import COMMENT
 from app.http.earlier import remembering
 from app.live.listen import ClientGone, Follower, Heard
 from app.log import Log, LogGone
-from app.log.log import Frame
+from app.log.values import Frame
 from app.vault import Vault
 from events.completions import Outcome
 from projections.requests import RequestRow

@@ -15,7 +15,7 @@ from app.http.response_objects import as_events as as_response_events
 from app.http.responses import ResponsesDialect
 from app.live.listen import Follower, Heard
 from app.log import Log
-from app.log.log import Frame
+from app.log.values import Frame
 from app.vault import Vault
 from events.completions import Outcome
 from tests.fakes.road import ACCOUNT, REQUEST, PlainBox, PlainVault

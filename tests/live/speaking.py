@@ -6,7 +6,7 @@ import asyncio
 
 from app.live.speak import Speaker, Voice
 from app.log import Log, keys
-from app.log.log import Owned, frame
+from app.log.values import Owned, frame
 from tests.fakes.road import ACCOUNT, PlainBox
 
 REQUEST = "req_1"

@@ -11,7 +11,7 @@ import pytest
 
 from app.live.listen import ClientGone, Follower, Heard, Listener, Waiting, follow
 from app.log import Connection, Log, keys
-from app.log.log import Frame, Limits, Owned, Repeat
+from app.log.values import Frame, Limits, Owned, Repeat
 from events.completions import Complete
 from events.message import Envelope
 from handlers.complete import give_up

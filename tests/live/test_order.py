@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.live.order import Order, Verdict
-from app.log.log import Frame
+from app.log.values import Frame
 
 Said = tuple[int, str, int]
 """(attempt, kind, number)"""

@@ -9,19 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from app.log import Log, keys
-from app.log.log import (
-    Accepted,
-    Admission,
-    Limits,
-    Mismatch,
-    Owned,
-    Repeat,
-    Same,
-    State,
-    TooFast,
-    TooMany,
-    frame,
-)
+from app.log.values import Accepted, Admission, Limits, Mismatch, Owned, Repeat, Same, State, TooFast, TooMany, frame
 from events.catalog import read
 from events.completions import Complete
 from events.message import Envelope

@@ -12,7 +12,7 @@ import pytest
 from app.answers import AnswerCache
 from app.jobs import Worker
 from app.log import Log, keys
-from app.log.log import Limits, Repeat
+from app.log.values import Limits, Repeat
 from events.catalog import read
 from events.completions import CompletionEnded, CompletionFinished
 from events.message import sealed_bytes

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from app.jobs import Worker
 from app.log import Log, keys
-from app.log.log import Limits, Repeat
+from app.log.values import Limits, Repeat
 from events.catalog import read
 from events.completions import CompletionEnded
 from handlers.rules.catalogue import Catalogue
