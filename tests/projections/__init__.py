@@ -85,6 +85,13 @@ def cancelled(account: str = ALICE, *, at: datetime = NOON) -> Envelope:
     return Envelope.begin(ended, id=new_id(), at=at, account=account, subject=request_id())
 
 
+def responded(account: str = ALICE, *, at: datetime = NOON) -> Envelope:
+    """A response that its account wants kept."""
+    said = finished(account, at=at)
+    kept = said.body.model_dump() | {"wire": "responses", "kept": SEALED}
+    return said.model_copy(update={"body": CompletionFinished.model_validate(kept)})
+
+
 def adjusted(
     of: Envelope, *, follows: Envelope | None = None, cost_nanousd: int = 1_000_000, price_version: str = "price_new"
 ) -> Envelope:

@@ -26,6 +26,7 @@ from tests.projections import (
     adjusted,
     failed,
     finished,
+    responded,
     rows,
     running,
     until,
@@ -39,7 +40,8 @@ async def mended(database: AsyncEngine, log: MemoryLog, projection: Projection, 
 
 
 async def filled(database: AsyncEngine, log: MemoryLog, *, archived: bool = False) -> None:
-    log.add(*(finished(conversation=f"c{number % 7}") for number in range(500)), failed(billable=True), b"junk")
+    log.add(*(finished(conversation=f"c{number % 7}") for number in range(495)), failed(billable=True), b"junk")
+    log.add(*(responded() for _ in range(5)))
     log.add(*(finished(BOB, at=NOON + timedelta(days=40), conversation="c1") for _ in range(300)))
     log.add(*(adjusted(finished()) for _ in range(5)))
     async with running(database, log):
