@@ -31,7 +31,7 @@ PAUSE_S: Final = (0.05, 0.3)
 NOT_NOW: Final = frozenset((429, 503))
 """Statuses that ask the client to come again."""
 
-ENDED_AS: Final[Mapping[str, Seen]] = {"parked": "failed", "timeout": "failed", "cancelled": "cancelled"}
+ENDED_AS: Final[Mapping[str, Seen]] = {"parked": "failed", "provider_timeout": "failed", "cancelled": "cancelled"}
 """Errors that are a request's recorded end, and not a refusal to take it."""
 
 _BROKEN: Final = (aiohttp.ClientError, TimeoutError, ConnectionError)
