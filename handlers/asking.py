@@ -122,7 +122,10 @@ async def _call(run: Run, target: Target, listener: Listener, deadline_s: float)
         standing.left(probed)
         raise
     note(run, "failed" if failure else "answered", failure)
-    standing.ended(_said(run, target, heard, failure, probed))
+    if failure and failure.kind == "unsayable":
+        standing.left(probed)
+    else:
+        standing.ended(_said(run, target, heard, failure, probed))
     return failure
 
 

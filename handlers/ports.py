@@ -236,7 +236,7 @@ class Standing(Protocol):
     def ended(self, call: Call) -> None: ...
 
     def left(self, probed: tuple[str, ...]) -> None:
-        """The call was cancelled: it says nothing about the provider."""
+        """The call was cancelled, or never made: it says nothing about the provider."""
         ...
 
 

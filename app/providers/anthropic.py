@@ -56,7 +56,7 @@ class AnthropicWire:
     async def ask(self, offer: Offer, question: Question, passage: Passage, *, deadline_s: float) -> None:
         """`question` is in the inner form."""
         library = await ready()
-        with failing_as("bad_request", "The question cannot be put to this provider"):
+        with failing_as("unsayable", "The question cannot be put to this provider"):
             asked = _translate(library, offer, question, self._key)
         posted = self._transport.post(
             self._url, asked.headers, asked.body, stream=question.stream, deadline_s=deadline_s

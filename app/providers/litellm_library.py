@@ -87,7 +87,7 @@ def failing_as(kind: FailureKind, message: str) -> Iterator[None]:
         raise
     except Exception as stumbled:  # noqa: BLE001  # its code raises errors of every family over odd input
         reason = str(stumbled).partition("\nReceived Messages=")[0][:_REASON_CHARACTERS_MAX]
-        raise ProviderFailed(kind, f"{message}: {reason}" if kind == "bad_request" else f"{message}.") from None
+        raise ProviderFailed(kind, f"{message}: {reason}" if kind == "unsayable" else f"{message}.") from None
 
 
 def _refuse_to_fetch(*_: object, **__: object) -> NoReturn:

@@ -36,7 +36,7 @@ def inner_question(question: Question, offer: Offer, endpoint: Endpoint) -> Ques
     try:
         inner = WIRES[question.wire].inward(orjson.loads(question.body))
     except Untranslatable as refused:
-        raise ProviderFailed("bad_request", refused.message, param=refused.param) from None
+        raise ProviderFailed("unsayable", refused.message, param=refused.param) from None
     except ODD:
         raise ProviderFailed("bad_request", "The question is not in its own format.") from None
     body = orjson.dumps(_fitted(inner, offer, endpoint))

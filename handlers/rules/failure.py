@@ -14,6 +14,7 @@ FailureKind = Literal[
     "overloaded",  # 503, 529
     "server_error",  # any other 5xx
     "bad_request",  # 400, 413, 422: the question itself is wrong, nobody else will like it better
+    "unsayable",  # nobody was asked: the question cannot be put in this provider's format, another's may have words for it
     "context_overflow",  # the question is longer than the model's window
     "content_policy",  # the provider will not answer this
     "auth",  # 401, 403: our key is wrong, not the client's
@@ -56,6 +57,7 @@ CONSEQUENCES: Final[Mapping[FailureKind, Consequence]] = {
     "overloaded": Consequence(True, "any", "offer", 503, "server_error", "provider_overloaded"),
     "server_error": Consequence(True, "any", "offer", 502, "server_error", "provider_error"),
     "bad_request": Consequence(False, "none", "nobody", 400, "invalid_request_error", "provider_refused"),
+    "unsayable": Consequence(False, "any", "nobody", 400, "invalid_request_error", "not_supported_by_provider"),
     "context_overflow": Consequence(False, "larger", "nobody", 400, "invalid_request_error", "context_length_exceeded"),
     # Whether a refused question may be shown to others is the account's to say, so only who its chain names is asked.
     "content_policy": Consequence(False, "named", "nobody", 400, "invalid_request_error", "content_filter"),

@@ -161,3 +161,27 @@ async def test_an_account_that_may_ask_nobody_is_told_so() -> None:
 
     assert isinstance(ending.event, CompletionFailed)
     assert (ending.event.why, ending.event.http_status) == ("not_allowed", 403)
+
+
+async def test_a_question_that_one_provider_has_no_words_for_goes_to_the_next_and_says_nothing_about_the_first() -> (
+    None
+):
+    standing = watch()
+    unsayable = ProviderFailed("unsayable", "n: this provider gives one choice", param="n")
+    both = Catalogue.of((offer("p"), offer("q")))
+    providers = world(both, Says(fails=unsayable), WELL)
+
+    event = (await ended(providers, standing=standing)).event
+
+    assert isinstance(event, CompletionFinished)
+    assert len(set(providers.asked)) == 2
+    assert standing.picture().circuits == {}
+
+
+async def test_a_question_that_nobody_has_words_for_is_the_clients_to_mend() -> None:
+    unsayable = ProviderFailed("unsayable", "n: this provider gives one choice", param="n")
+
+    event = (await ended(world(ALONE, Says(fails=unsayable)))).event
+
+    assert isinstance(event, CompletionFailed)
+    assert (event.http_status, event.why, event.billable) == (400, "unsayable", False)

@@ -266,4 +266,4 @@ ODD_QUESTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("body", ODD_QUESTIONS)
 async def test_a_question_that_cannot_be_translated_is_refused_and_nobody_is_asked(body: dict[str, Any]) -> None:
     outcome, asked = await told(Script([b"{}"]), question(False, **body))
-    assert (outcome.kind, asked) == ("bad_request", None)
+    assert (outcome.kind, asked) == ("unsayable", None)

@@ -39,6 +39,7 @@ def test_every_kind_has_its_consequence() -> None:
         ("overloaded", NEXT, Step(0.25)),
         ("server_error", NEXT, Step(0.25)),
         ("bad_request", GIVE_UP, GIVE_UP),
+        ("unsayable", NEXT, GIVE_UP),
         ("context_overflow", NEXT, GIVE_UP),
         # To an offer that the account's own chain names, if there is one; `others` counts no other.
         ("content_policy", NEXT, GIVE_UP),

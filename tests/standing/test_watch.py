@@ -198,7 +198,7 @@ async def test_a_worker_without_the_cache_goes_by_what_it_has_seen(hire: Hire) -
     alone.ended(said(of=offer("q")))
     await alone.turn()
     assert alone.rests()
-    assert alone.watch.picture().speeds["q/gpt"].ttft_ms == 100
+    assert alone.watch.picture().speeds["q/gpt"].ttft_ms == pytest.approx(100)
 
     assert alone.watch.began(OFFER, 0) == ()
 
