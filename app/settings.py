@@ -6,11 +6,12 @@ import os
 import secrets
 import socket
 import sys
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROVIDER_KEYS = ("anthropic", "openai", "xai", "perplexity")
@@ -81,9 +82,19 @@ class Settings(BaseSettings):
     helix_semantic_cache_model: str | None = None
     """The embedding model it compares questions with: an id or `provider/id`. Needed where it is on; the calls are the
     operator's expense."""
+    helix_trusted_proxies: str = ""
+    """Networks, separated by commas, whose word on the client's address is believed (`CF-Connecting-IP`,
+    `X-Forwarded-For`). Empty: nobody's."""
     helix_log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     helix_metrics_dir: Path | None = None
     """Where the processes of one machine put their counts together; set by `up`."""
+
+    @field_validator("helix_trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, text: str) -> str:
+        for each in filter(None, map(str.strip, text.split(","))):
+            ip_network(each)
+        return text
 
     @model_validator(mode="after")
     def _providers_file_exists(self) -> Self:
@@ -98,6 +109,10 @@ class Settings(BaseSettings):
                 "ENABLE_SEMANTIC_CACHE needs HELIX_SEMANTIC_CACHE_MODEL, the embedding model to compare with"
             )
         return self
+
+    @cached_property
+    def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(each.strip()) for each in self.helix_trusted_proxies.split(",") if each.strip())
 
     @property
     def cache(self) -> str:
