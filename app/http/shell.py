@@ -9,6 +9,7 @@ raises Refused and is done; it may put its own `request_id` and the `account` in
 from __future__ import annotations
 
 import asyncio
+import re
 from time import perf_counter
 from typing import Final, Protocol, cast
 
@@ -122,16 +123,25 @@ class Shell:
 
         Raises Refused for a head that goes no further.
         """
+        if scope["http_version"] not in _VERSIONS:
+            raise Refused(505, "unsupported_http_version", "This door speaks HTTP/1.1.")
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        head_bytes, hosts, declared = 0, 0, None
+        head_bytes, hosts, keys, declared = 0, 0, 0, None
         for name, value in headers:
             head_bytes += len(name) + len(value)
             if name == b"host":
                 hosts += 1
+                if not _HOST.fullmatch(value):
+                    raise Refused(400, "invalid_host", "The Host header is a name or an address, and a port.")
+            elif name == b"authorization":
+                keys += 1
             elif name == b"content-length":
                 declared = int(value)  # digits only: the parser has refused everything else
             elif name == b"transfer-encoding":
                 declared = -1
+                if value.strip().lower() != b"chunked" or scope["http_version"] == "1.0":
+                    # Whoever stands before us may see the end of the body elsewhere.
+                    raise Refused(501, "unsupported_transfer_encoding", "A body comes with its length, or chunked.")
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise Refused(415, "unsupported_content_encoding", "Send the body as it is, without compression.")
         if len(headers) > HEADERS_MAX or head_bytes > HEADER_BYTES_MAX:
@@ -139,6 +149,8 @@ class Shell:
             raise Refused(431, "headers_too_large", f"The head of the request is too large: {limits}.")
         if hosts != 1 and (hosts or scope["http_version"] != "1.0"):
             raise Refused(400, "invalid_host", "A request carries exactly one Host header.")
+        if keys > 1:
+            raise Refused(400, "ambiguous_key", "A request carries one Authorization header.")
         if declared is not None and declared > self.body_bytes_max:
             raise self.too_large()
         return declared
@@ -191,8 +203,12 @@ _RESTARTING = Refused(
     "The server restarts; a request that was accepted goes on. Ask again, or ask for it by its id.",
 )
 
-_CLOSING = frozenset({408, 413, 431})
-"""After these the connection holds bytes that nobody will read."""
+_CLOSING = frozenset({408, 413, 431, 501, 505})
+"""After these the connection holds bytes that nobody will read, or whose end is in doubt."""
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~-]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
+"""Nothing of ours reads it; what could mean a path to somebody else goes no further all the same."""
 
 
 class _Answer:
