@@ -117,7 +117,7 @@ class Responses:
 
     async def _found(self, request: Request) -> tuple[str, KeptResponse]:
         """The account that asks, and the response it asks for. Raises Refused 404 when it has none such."""
-        identity = await identify(self._parts.identities, request.scope["headers"], "chat")
+        identity = await identify(self._parts, request.scope, "chat")
         request.scope["state"]["account"] = identity.account
         id = request_of(request.path_params["id"])
         found = await self._store.find(identity.account, id) if _REQUEST.fullmatch(id) else None
@@ -182,17 +182,24 @@ def _item(item: Json, number: str) -> Json:
     """An item of an input as OpenAI lists it: with an id, a type, and its content as parts."""
     kind = item.get("type") or "message"
     listed = {"id": f"{_PREFIXES.get(kind, kind)}_{number}", "type": kind} | item
-    if kind == "message":
-        content = item.get("content")
-        if isinstance(content, str):
-            part = "output_text" if item.get("role") == "assistant" else "input_text"
-            text = {"type": part, "text": content}
-            listed["content"] = [text | {"annotations": []} if part == "output_text" else text]
+    if kind in _PREFIXES:
         listed.setdefault("status", "completed")
+    if kind == "message" and isinstance(content := item.get("content"), str):
+        mine = {"type": "output_text", "text": content, "annotations": []}
+        theirs = {"type": "input_text", "text": content}
+        listed["content"] = [mine if item.get("role") == "assistant" else theirs]
     return listed
 
 
-_PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+_PREFIXES: Final = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+}
+"""Kinds of item that have a status → what their ids begin with."""
 
 
 def _page(request: Request) -> tuple[int, str, str | None]:

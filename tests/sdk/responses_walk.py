@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 from openai import OpenAI
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseItemList, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 if TYPE_CHECKING:
@@ -144,6 +144,26 @@ def check_a_response_goes_on_from_another() -> None:
     assert second.usage.input_tokens > first.usage.input_tokens
     items = client.responses.input_items.list(second.id)
     assert [item.to_dict()["content"] for item in items] == [[{"type": "input_text", "text": "a second"}]]
+
+
+def check_the_items_of_an_input_are_what_the_sdk_knows() -> None:
+    said: Any = [
+        {"role": "user", "content": "a text"},
+        {"role": "assistant", "content": "an answer"},
+        {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "rain"},
+        {"role": "user", "content": [{"type": "input_text", "text": "and now?"}]},
+    ]
+    response = client.responses.create(model="sandbox/echo", input=said)
+    raw = client.responses.input_items.with_raw_response.list(response.id, order="asc", limit=10)
+    listed = ResponseItemList.model_validate_json(raw.text, strict=True)
+    assert [item.type for item in listed.data] == [
+        "message",
+        "message",
+        "function_call",
+        "function_call_output",
+        "message",
+    ]
 
 
 def check_a_tool_is_called_in_a_response_and_its_output_answered() -> None:
