@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given
@@ -46,6 +48,11 @@ def nested(levels: int) -> bytes:
         b'{"a\\u0000": 1}',
         b'{"a": "\\\\\\u0000"}',
         b'{"a": "\n"}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": 1, "\\u0061": 2}',
+        b'{"a": 1, "a" \n: "\\u003a"}',
+        b'{"b": [{"a": {}, "a": ":"}]}',
+        b'{"": 1, "": 1}',
         nested(DEPTH_MAX + 1),
         nested(1000),
         nested(100_000),
@@ -65,7 +72,9 @@ def test_junk_is_a_400_and_never_anything_else(junk: bytes) -> None:
     ("raw", "parsed"),
     [
         (b'{"a": "\\\\u0000"}', {"a": "\\u0000"}),  # a backslash and five letters, no NUL
-        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'{"a": ":", "b": "\\":", "c" : " :"}', {"a": ":", "b": '":', "c": " :"}),
+        (b'{"a": "\\u003a", "\\u0062": "\\\\", "c" :"\\u0022:"}', {"a": ":", "b": "\\", "c": '":'}),
+        (b'[{"a": 1}, {"a": 1}]'.join((b'{"b": ', b"}")), {"b": [{"a": 1}, {"a": 1}]}),
         (b' {"a": "\\ud83d\\ude00"} ', {"a": "\N{GRINNING FACE}"}),
         (b'{"a": "' + b"[{" * 100 + b'"}', {"a": "[{" * 100}),
     ],
@@ -87,6 +96,17 @@ def test_any_bytes_are_an_object_or_a_400(raw: bytes) -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4), st.booleans())
+def test_a_body_is_refused_exactly_where_two_names_are_equal(fields: list[tuple[str, str]], ascii: bool) -> None:
+    pairs = (f"{json.dumps(name, ensure_ascii=ascii)}: {json.dumps(text, ensure_ascii=ascii)}" for name, text in fields)
+    raw = f"{{{', '.join(pairs)}}}".encode()
+    if len(dict(fields)) == len(fields):
+        assert parse_object(raw) == dict(fields)
+    else:
+        with pytest.raises(Refused):
+            parse_object(raw)
 
 
 @given(st.dictionaries(TEXT, st.recursive(TEXT | st.booleans() | st.none(), st.lists)))

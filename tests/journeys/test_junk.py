@@ -28,6 +28,7 @@ JUNK = {
     "no json": b"hello",
     "half an object": b'{"model": "sandbox/echo"',
     "two objects": b"{}{}",
+    "a field named twice": b'{"model": "nobody", "messages": [{"role": "user", "content": "x"}], "model": "sandbox/echo"}',
     "a comment": b'{"model": "sandbox/echo" /* why not */}',
     "an empty object": b"{}",
     "an array": b"[]",
@@ -251,11 +252,6 @@ async def test_a_way_that_leads_nowhere_is_refused_in_the_same_shape(
     refused = await client.send(method, path)
     assert refused.status == status
     assert set(refused.error) == {"message", "type", "param", "code"}
-
-
-async def test_equal_keys_are_no_fault_and_the_last_one_counts(client: Client) -> None:
-    twice = b'{"model": "nobody", "messages": [], "messages": [{"role": "user", "content": "two"}], "model": "sandbox/echo"}'
-    assert (await client.complete(twice)).text == "two"
 
 
 async def test_fields_that_nobody_knows_pass(client: Client) -> None:
