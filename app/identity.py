@@ -25,6 +25,7 @@ from app.changes import Change, Changes
 from app.database import Pool, Unavailable, borrowed
 from app.single_flight import SingleFlight
 from events.completions import Tier
+from handlers.rules.key_rights import EVERY_SCOPE, Network, Rights
 from handlers.rules.policy import AccountPolicy
 
 __all__ = ["Identities", "Identity", "Unavailable", "Unknown"]
@@ -48,8 +49,12 @@ _USE_WRITTEN_EVERY_S: Final = 5.0
 ORDINARY_SCOPES: Final = ("chat", "agents", "prompts")
 """What a key may do when its maker named no scopes."""
 
-OPERATOR_SCOPE: Final = "admin"
-SCOPES: Final = (*ORDINARY_SCOPES, OPERATOR_SCOPE)
+KEYS_SCOPE: Final = "keys"
+"""May make, change and revoke keys of its account. Given by name alone: a key that leaks from a program that only chats
+must not be able to make others."""
+
+OPERATOR_SCOPE: Final = EVERY_SCOPE
+SCOPES: Final = (*ORDINARY_SCOPES, KEYS_SCOPE, OPERATOR_SCOPE)
 
 Status = Literal["active", "suspended", "deleted"]
 Why = Literal["malformed", "unknown", "revoked", "expired", "suspended", "deleted"]
@@ -68,10 +73,20 @@ class Identity:
     expires_at: datetime | None
     policy: AccountPolicy | None = None
     """What the account wants of the router."""
+    models: frozenset[str] | None = None
+    """Models it may ask for; None: all."""
+    allowed_ips: tuple[Network, ...] | None = None
+    """From where it may be used; None: from everywhere."""
+    counted_as: str | None = None
+    """The key whose rate limit it shares; None: its own."""
 
     @property
     def operator(self) -> bool:
         return OPERATOR_SCOPE in self.scopes
+
+    @property
+    def rights(self) -> Rights:
+        return Rights(self.scopes, self.models, self.allowed_ips, self.expires_at)
 
     def may(self, scope: str) -> bool:
         """An operator may everything."""
@@ -114,8 +129,9 @@ class PostgresRecords:
     async def find(self, key_hash: str) -> Found | None:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
-                """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, u.id AS account,
-                u.tier, u.status, r.policy FROM api_keys k JOIN users u ON u.id = k.user_id
+                """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, k.models,
+                k.allowed_ips, k.counted_as, u.id AS account, u.tier, u.status, r.policy
+                FROM api_keys k JOIN users u ON u.id = k.user_id
                 LEFT JOIN routing_policies r ON r.user_id = u.id WHERE k.key_hash = $1""",
                 key_hash,
             )
@@ -129,6 +145,9 @@ class PostgresRecords:
             rate_limit_override=row["rate_limit_override"],
             expires_at=row["expires_at"],
             policy=None if row["policy"] is None else routing_policies.read(row["policy"]),
+            models=None if row["models"] is None else frozenset(row["models"]),
+            allowed_ips=None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
+            counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
         )
         return Found(identity, row["status"], revoked=row["revoked_at"] is not None)
 

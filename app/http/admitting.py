@@ -32,8 +32,9 @@ async def admit(
     """Put it on the log → the id of the request that now stands for it, and the headers of its limit."""
     tier = limits_for(identity.tier, identity.rate_limit_override, parts.settings.max_connections_per_user)
     rate = tier.requests_a_minute
-    # A key with a rate of its own is counted by itself, all others of an account together.
-    subject = identity.account if identity.rate_limit_override is None else identity.api_key_id
+    # A key with a rate of its own is counted by itself, or with the key it comes from; all others of an account together.
+    own = identity.counted_as or identity.api_key_id
+    subject = identity.account if identity.rate_limit_override is None else own
     limits = Limits(subject, 60_000_000 // rate if rate else 0, tier.burst, tier.concurrent or 0)
     ask = cast(Complete, command.body)
     fields = {

@@ -5,7 +5,7 @@ One rule: a door knows its own route; what it reads out of a body is all that th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
@@ -14,6 +14,7 @@ import orjson
 from app.http.authentication import Headers
 from app.http.dialect import Dialect
 from app.http.refusals import Refused
+from app.identity import Identity
 from events.completions import Optimize, Wire
 from handlers.rules.catalogue import Catalogue
 from handlers.rules.policy import AccountPolicy, chain_of
@@ -96,19 +97,38 @@ def known_model(catalogue: Catalogue, name: str, kind: Kind) -> str:
     for told in (name, name.removeprefix(DISGUISE)):
         if any(offer.kind == kind for offer in catalogue.find(told)):
             return told
-    raise Refused(
-        404,
-        "model_not_found",
-        f"The model `{name[:100]}` does not exist or you do not have access to it.",
-        param="model",
-    )
+    raise _no_model(name)
 
 
-def chosen_model(catalogue: Catalogue, policy: AccountPolicy | None, name: str, kind: Kind) -> str:
-    """The name that the account's policy or the catalogue has it under. Raises Refused 404."""
+def chosen_model(catalogue: Catalogue, identity: Identity, name: str, kind: Kind) -> str:
+    """The name that the account's policy or the catalogue has it under. Raises Refused 404 when nobody offers it, and
+    when the key may not ask for it: for all that it stands for, fallbacks included."""
+    told = _found(catalogue, identity.policy, name, kind)
+    if identity.models is not None:
+        asked = offered_to(catalogue, chain_of(identity.policy, told))
+        if not asked <= offered_to(catalogue, identity.models):
+            raise _no_model(name)
+    return told
+
+
+def offered_to(catalogue: Catalogue, models: Iterable[str]) -> frozenset[str]:
+    """The ids of all offers that these names stand for."""
+    return frozenset(offer.id for name in models for offer in catalogue.find(name))
+
+
+def _found(catalogue: Catalogue, policy: AccountPolicy | None, name: str, kind: Kind) -> str:
     if policy is not None:
         for told in (name, name.removeprefix(DISGUISE)):
             chain = chain_of(policy, told) if told in policy.aliases or told in policy.fallbacks else ()
             if any(offer.kind == kind for each in chain for offer in catalogue.find(each)):
                 return told
     return known_model(catalogue, name, kind)
+
+
+def _no_model(name: str) -> Refused:
+    return Refused(
+        404,
+        "model_not_found",
+        f"The model `{name[:100]}` does not exist or you do not have access to it.",
+        param="model",
+    )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.types import Scope
+
 from app.database import Unavailable
+from app.http.client_address import client_address, within
 from app.http.refusals import Refused
-from app.identity import Identities, Identity, Unknown
+from app.identity import Identity, Unknown
+from app.wiring import WebParts
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -28,10 +32,11 @@ def key_of(headers: Headers) -> str | None:
     return header(headers, b"x-api-key")
 
 
-async def identify(identities: Identities, headers: Headers, scope: str) -> Identity:
-    """The identity behind the request. Raises Refused: 401 without a good key, 403 when the key may not do `scope`,
-    503 when the key must be looked up and cannot be."""
-    key = key_of(headers)
+async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
+    """The identity behind the request. Raises Refused: 401 without a good key, 403 when the key may not do `scope` or is
+    used from where it may not be, 503 when the key must be looked up and cannot be."""
+    identities = parts.identities
+    key = key_of(request["headers"])
     if key is None:
         raise Refused(401, "invalid_api_key", "No API key was sent: use the header `Authorization: Bearer hx_user_…`.")
     identity = identities.cached(key)
@@ -42,6 +47,10 @@ async def identify(identities: Identities, headers: Headers, scope: str) -> Iden
             raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
+    if identity.allowed_ips is not None:
+        address = client_address(request, parts.settings.trusted_proxies)
+        if address is None or not within(address, identity.allowed_ips):
+            raise Refused(403, "ip_not_allowed", "This key may not be used from this address.")
     if not identity.may(scope):
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
     return identity

@@ -63,7 +63,7 @@ class Cache:
         )
 
     async def _account(self, request: Request) -> str:
-        identity = await identify(self._parts.identities, request.scope["headers"], "chat")
+        identity = await identify(self._parts, request.scope, "chat")
         request.scope["state"]["account"] = identity.account
         return identity.account
 

@@ -64,7 +64,7 @@ class Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts, headers, state = self._parts, scope["headers"], scope["state"]
-        identity = await identify(parts.identities, headers, "chat")
+        identity = await identify(parts, scope, "chat")
         state["account"] = identity.account
         if parts.shedding.full_for(identity.account):
             raise Refused(
@@ -79,7 +79,7 @@ class Completions:
         account_ttl_s = identity.policy.cache_ttl_s if identity.policy else None
         caching = cache_wish(headers, arrived.parsed, account_ttl_s, semantic=parts.settings.enable_semantic_cache)
         asked = await self._door.read(_without_cache(arrived))
-        model = chosen_model(parts.catalogue, identity.policy, asked.model, asked.kind)
+        model = chosen_model(parts.catalogue, identity, asked.model, asked.kind)
         wish = wish_of(headers, identity, self._door.endpoint, raw, asked.session)
         box = await self._box(identity.account)
         command = self._command(identity, asked, model, wish, caching, request, box)

@@ -100,12 +100,12 @@ class Messages:
     async def count_tokens(self, request: Request) -> Response:
         """How many tokens a question would take: an estimate of ours, which costs nothing."""
         headers: Headers = request.scope["headers"]
-        identity = await identify(self._parts.identities, headers, "chat")
+        identity = await identify(self._parts, request.scope, "chat")
         request.scope["state"]["account"] = identity.account
         raw = await read_body(request.receive)
         body = shaped(CountBody, parse_object(raw))
         refuse_outdated(body, version_of(headers))
-        chosen_model(self._parts.catalogue, identity.policy, body.model, "chat")
+        chosen_model(self._parts.catalogue, identity, body.model, "chat")
         # The encoding takes half a second to load, and a long text some milliseconds of the event loop.
         tokens = await asyncio.to_thread(anthropic_tokens, raw)
         answer = orjson.dumps({"input_tokens": tokens})

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.http.asked import DISGUISE
+from app.http.asked import DISGUISE, offered_to
 from app.http.authentication import header, identify
 from app.http.delivery import usd
 from app.http.refusals import Refused
+from app.identity import Identity
 from app.wiring import WebParts
 from handlers.rules.catalogue import Offer
 
@@ -41,9 +42,8 @@ class Models:
                 views.setdefault(name, _view(name, offer))
         if views:
             views[AUTO] = _auto()
-        self._openai = _Family(views, views)
-        disguised = _disguised(views)
-        self._anthropic = _Family(disguised, {name: _for_anthropic(view) for name, view in views.items()} | disguised)
+        self._views = views
+        self._openai, self._anthropic = _families(views)
 
     def routes(self) -> list[Route]:
         return [
@@ -53,20 +53,26 @@ class Models:
 
     async def list(self, request: Request) -> Response:
         """All models; a page of them for who asks with a limit."""
-        await identify(self._parts.identities, request.scope["headers"], "chat")
-        return Response(self._family(request).page(request), media_type="application/json")
+        identity = await identify(self._parts, request.scope, "chat")
+        return Response(self._family(request, identity).page(request), media_type="application/json")
 
     async def show(self, request: Request) -> Response:
-        await identify(self._parts.identities, request.scope["headers"], "chat")
+        identity = await identify(self._parts, request.scope, "chat")
         id = request.path_params["id"]
-        view = self._family(request).known.get(id)
+        view = self._family(request, identity).known.get(id)
         if view is None:
             raise Refused(404, "model_not_found", f"The model `{id[:100]}` does not exist.", param="model")
         return Response(orjson.dumps(view), media_type="application/json")
 
-    def _family(self, request: Request) -> _Family:
-        anthropic = header(request.scope["headers"], b"anthropic-version") is not None
-        return self._anthropic if anthropic else self._openai
+    def _family(self, request: Request, identity: Identity) -> _Family:
+        """What this key may ask for, as this client's family sees it."""
+        openai, anthropic = self._openai, self._anthropic
+        if identity.models is not None:
+            catalogue = self._parts.catalogue
+            allowed = offered_to(catalogue, identity.models)
+            mine = {name: view for name, view in self._views.items() if offered_to(catalogue, [name]) <= allowed}
+            openai, anthropic = _families(mine)
+        return openai if header(request.scope["headers"], b"anthropic-version") is None else anthropic
 
 
 class _Family:
@@ -99,6 +105,13 @@ class _Family:
         if id not in self._places:
             raise Refused(400, "invalid_value", f"`{param}` is the id of a model.", param=param)
         return self._places[id]
+
+
+def _families(views: Views) -> tuple[_Family, _Family]:
+    """The models for OpenAI's clients, and for Anthropic's."""
+    disguised = _disguised(views)
+    for_anthropic = {name: _for_anthropic(view) for name, view in views.items()}
+    return _Family(views, views), _Family(disguised, for_anthropic | disguised)
 
 
 def _list(views: list[dict[str, Any]], *, more: bool) -> bytes:

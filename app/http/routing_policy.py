@@ -82,7 +82,7 @@ class RoutingPolicies:
         return Response(orjson.dumps({"object": "routing_policy", "deleted": True}), media_type="application/json")
 
     async def _account(self, request: Request) -> str:
-        identity = await identify(self._parts.identities, request.scope["headers"], "chat")
+        identity = await identify(self._parts, request.scope, "chat")
         request.scope["state"]["account"] = identity.account
         return identity.account
 
