@@ -16,7 +16,7 @@ import httptools
 _WORD: Final = b"lorem"
 """The mock provider's word, without its space; counted in plain and streamed answers alike."""
 
-_DONE: Final = b"data: [DONE]"
+_LAST: Final = (b"data: [DONE]", b"event: message_stop", b"event: response.completed")
 
 
 class Broken(Exception):
@@ -116,7 +116,7 @@ class Caller(asyncio.Protocol):
                 Answer(
                     status=self._parser.get_status_code(),
                     words=body.count(_WORD),
-                    done=_DONE in body[-64:],
+                    done=any(last in body for last in _LAST),
                     first_word_at=self._first_word_at,
                     ended_at=perf_counter(),
                 )

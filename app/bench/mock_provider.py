@@ -19,6 +19,7 @@ from typing import Final, cast
 import orjson
 import uvloop
 
+from app.bench import mock_wires
 from app.bench.limits import allow_many_sockets
 
 WORD: Final = "lorem "
@@ -177,6 +178,15 @@ def burst(model: str, words: int, include_usage: bool) -> bytes:
     return STREAM_HEAD + b"".join(chunks(model, words, include_usage))
 
 
+@lru_cache(maxsize=256)
+def _other_wire(wire: mock_wires.Wire, model: str, words: int, stream: bool) -> bytes:
+    """An answer in another wire, whole or as one burst."""
+    if not stream:
+        return _answer(b"200 OK", wire.whole(model, WORD * words, words))
+    events = (event.encode() for event in wire.events(model, WORD, words))
+    return STREAM_HEAD + b"".join(map(_http_chunk, events)) + _STREAM_END
+
+
 def _refusal(status: bytes, message: str) -> bytes:
     return _answer(
         status, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
@@ -220,8 +230,9 @@ class MockProvider(asyncio.Protocol):
             self._answer(request)
 
     def _answer(self, request: Request) -> None:
-        if not request.path.endswith(b"/chat/completions") or request.method != b"POST":
-            self._end(_refusal(b"404 Not Found", "the mock has chat completions alone"))
+        wire = mock_wires.WIRES.get(request.path.rpartition(b"/")[2])
+        if wire is None and (not request.path.endswith(b"/chat/completions") or request.method != b"POST"):
+            self._end(_refusal(b"404 Not Found", "the mock has chat completions, messages and responses"))
             return
         try:
             body = orjson.loads(request.body)
@@ -235,7 +246,9 @@ class MockProvider(asyncio.Protocol):
             self._end(_refusal(b"404 Not Found", "no such model"))
             return
         answer: Callable[[], None]
-        if not stream:
+        if wire is not None:
+            answer = partial(self._end, _other_wire(wire, model, does.words, stream))
+        elif not stream:
             answer = partial(self._end, plain(model, does.words))
         elif not does.delay_s:
             answer = partial(self._end, burst(model, does.words, include_usage))

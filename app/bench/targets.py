@@ -230,11 +230,12 @@ def without_servers(env: Mapping[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def helix(scratch: Path, mock_port: int) -> AsyncIterator[Helix]:
-    """`./helix up` on data of its own: one web process, one worker, the projector, and embedded servers."""
+async def helix(scratch: Path, mock_port: int, offers: str | None = None) -> AsyncIterator[Helix]:
+    """`./helix up` on data of its own: one web process, one worker, the projector, and embedded servers. `offers` is
+    the text of its HELIX_PROVIDERS, where it is another than the bench's."""
     data = scratch / "data"
     providers = scratch / "providers.toml"
-    providers.write_text(providers_file(mock_port))
+    providers.write_text(offers or providers_file(mock_port))
     env = {**without_servers(os.environ), "HELIX_PROVIDERS": str(providers)}
     command = (str(ROOT / "helix"), "up", "--json", "--data", str(data), "--port", "0")
     async with running("helix", *command, log=scratch / "helix.log", env=env, pipe=True) as process:
