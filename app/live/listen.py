@@ -257,9 +257,9 @@ class Follower:
                 coming.cancel()
                 with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, LogGone, LogRefused):
                     await coming
+            elif not coming.cancelled():
+                coming.exception()  # looked at even if nobody is left to be told, or asyncio reports it as a fault
         if self._gone.done():
-            if not coming.cancelled():
-                coming.exception()  # nobody is left to be told
             raise ClientGone
         return coming.result()
 
