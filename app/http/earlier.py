@@ -5,14 +5,17 @@ One rule: while the log server knows a request, it is heard there; after that, w
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from typing import TypeVar
 
 import orjson
 from sqlalchemy.exc import DBAPIError
 
+from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.live.last_word import LastWord
-from app.live.listen import Follower, Heard, follow
+from app.live.listen import ClientGone, Follower, Heard, follow
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
 from app.log.values import Frame
@@ -20,10 +23,37 @@ from app.wiring import WebParts
 from projections import requests as read_model
 from projections.requests import RequestRow
 
+Told = TypeVar("Told")
+
+
+async def logged(asked: Awaitable[Told]) -> Told:
+    """What the log server answers. Raises Refused 503 when it does not."""
+    try:
+        return await asked
+    except (LogGone, LogRefused):
+        raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
+
 
 def following(log: Log, account: str, request: str) -> Follower:
     """The ear of a client that has not asked first."""
     return Follower(follow(log, account, request))
+
+
+async def until_ended(log: Log, leaving: Leaving, account: str, request: str, wait_s: float) -> None:
+    """Until the request's last word, or so long, or until this process is about to leave. Raises Refused 503 when the
+    log goes away."""
+    ear = following(log, account, request)
+    try:
+        with leaving.waking(ear.interrupt):
+            async with asyncio.timeout(wait_s):
+                while (heard := await ear.next()) is None or heard.frame.kind != "e":
+                    pass
+    except (TimeoutError, ClientGone):
+        pass  # how it stands is for the caller to look at
+    except LogGone:
+        raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
+    finally:
+        await ear.close()
 
 
 def remembering(row: RequestRow) -> Follower:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -21,13 +21,12 @@ from app.database import Unavailable
 from app.http.authentication import identify
 from app.http.chat import present
 from app.http.delivery import ended, usd
-from app.http.earlier import following
+from app.http.earlier import logged, until_ended
 from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.live.last_word import LastWord, last_word
 from app.live.listen import ClientGone, Follower, follow
 from app.log import LogGone
-from app.log.connection import LogRefused
 from app.log.values import ENDED, Standing
 from app.vault import Erased
 from app.wiring import WebParts
@@ -80,15 +79,15 @@ class Requests:
         wait_s = _seconds(request.query_params.get("wait"))
         standing = await self._standing(account, id)
         if wait_s and standing is not None and standing.state not in ENDED:
-            await self._wait(account, id, wait_s)
+            await until_ended(self._parts.log, self._leaving, account, id, wait_s)
         return _json(await self._view(account, id))
 
     async def cancel(self, request: Request) -> Response:
         """Stop a request; what was used is still recorded. One that has ended stays as it is."""
         account, id = await self._whose(request)
-        state = await self._logged(self._parts.log.cancel(account, id, "client"))
+        state = await logged(self._parts.log.cancel(account, id, "client"))
         if state is not None and state not in ENDED:
-            await self._wait(account, id, CANCEL_S)
+            await until_ended(self._parts.log, self._leaving, account, id, CANCEL_S)
         return _json(await self._view(account, id))
 
     async def events(self, request: Request) -> Response:
@@ -112,7 +111,7 @@ class Requests:
         limit, after, status, model = _page(request)
         views: dict[str, Json] = {}
         if status in (None, "queued", "running"):
-            for standing in await self._logged(self._parts.log.open_of(account)):
+            for standing in await logged(self._parts.log.open_of(account)):
                 fits = (after is None or standing.request < after) and status in (None, standing.state)
                 if fits and model in (None, standing.fields.get("model")):
                     views[standing.request] = _open_view(standing)
@@ -153,35 +152,14 @@ class Requests:
         return identity.account, id
 
     async def _standing(self, account: str, id: str) -> Standing | None:
-        return await self._logged(self._parts.log.standing(account, id))
-
-    async def _logged(self, asked: Awaitable[Told]) -> Told:
-        try:
-            return await asked
-        except (LogGone, LogRefused):
-            raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
-
-    async def _wait(self, account: str, id: str, wait_s: float) -> None:
-        """Until the request's last word, or so long."""
-        ear = following(self._parts.log, account, id)
-        try:
-            with self._leaving.waking(ear.interrupt):
-                async with asyncio.timeout(wait_s):
-                    while (heard := await ear.next()) is None or heard.frame.kind != "e":
-                        pass
-        except (TimeoutError, ClientGone):
-            pass  # the view says how it stands
-        except LogGone:
-            raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
-        finally:
-            await ear.close()
+        return await logged(self._parts.log.standing(account, id))
 
     async def _view(self, account: str, id: str) -> Json:
         """The request as its account sees it. Raises Refused 404 when it has none such."""
         standing = await self._standing(account, id)
         if standing is not None and standing.state not in ENDED:
             return _open_view(standing)
-        end = await self._logged(ended(self._parts.log, account, id)) if standing else None
+        end = await logged(ended(self._parts.log, account, id)) if standing else None
         if standing is not None and end is not None:
             box = await self._box(account)
             answer = box.open("answer", id, sealed_bytes(end.answer)) if box else None
@@ -211,7 +189,7 @@ class Requests:
             raise Refused(503, "identity_unavailable", "The account's key cannot be had just now.") from None
 
     async def _heard_all(self, account: str, id: str, entry: str) -> bool:
-        frames = await self._logged(self._parts.log.frames(account, id, entry))
+        frames = await logged(self._parts.log.frames(account, id, entry))
         return bool(entry != "0-0") and not frames
 
     async def _follow(self, account: str, id: str, entry: str, piece: int) -> AsyncIterator[bytes]:
@@ -251,7 +229,7 @@ class Requests:
         """Wait until the projection has read what the log holds for this account's partition now, or CAUGHT_UP_S."""
         log = self._parts.log
         partition = log.partition_of(account)
-        newest = _entry(await self._logged(log.last_event_id(partition)))
+        newest = _entry(await logged(log.last_event_id(partition)))
         loop = asyncio.get_running_loop()
         until = loop.time() + CAUGHT_UP_S
         try:

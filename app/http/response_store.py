@@ -6,7 +6,6 @@ One rule: a response that was not to be kept, that was deleted, or that is anoth
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -16,10 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from app.database import Unavailable
 from app.http.admitting import KEPT
 from app.http.delivery import ended
+from app.http.earlier import logged
 from app.http.refusals import Refused
 from app.http.response_objects import Json, failed, finished, unfinished
-from app.log import LogGone
-from app.log.connection import LogRefused
 from app.log.values import ENDED, Standing
 from app.vault import Erased
 from app.wiring import WebParts
@@ -134,14 +132,6 @@ class ResponseStore:
             return None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The account's key cannot be had just now.") from None
-
-
-async def logged(asked: Awaitable[Told]) -> Told:
-    """What the log server answers. Raises Refused 503 when it does not."""
-    try:
-        return await asked
-    except (LogGone, LogRefused):
-        raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
 
 
 def _ended(box: Box, row: read_model.ResponseRow) -> KeptResponse:

@@ -5,7 +5,6 @@ One rule: what is not kept, not there, or somebody else's is the same 404.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -20,16 +19,16 @@ from starlette.types import Receive, Scope, Send
 from app.http.authentication import identify
 from app.http.completions import Completions
 from app.http.delivery import Progress, Resumed, Ticket, deliver
-from app.http.earlier import follower, following
+from app.http.earlier import follower, logged, until_ended
 from app.http.leaving import Leaving
 from app.http.refusals import Refused
 from app.http.requests import CANCEL_S
 from app.http.response_objects import PREFIX, Json, request_of
-from app.http.response_store import KeptResponse, ResponseStore, logged
+from app.http.response_store import KeptResponse, ResponseStore
 from app.http.responses import ENDPOINT, ResponsesDialect, ResponsesDoor, items_of
 from app.ids import new_id
 from app.live.listen import ClientGone, Follower, Heard, follow
-from app.log import Log, LogGone
+from app.log import Log
 from app.wiring import WebParts
 from events.message import Envelope
 from events.responses import ResponseDeleted
@@ -129,18 +128,7 @@ class Responses:
     async def _stopped(self, account: str, response: KeptResponse) -> KeptResponse:
         """The response after it has been told to stop, and given a moment to."""
         await logged(self._parts.log.cancel(account, response.request, "client"))
-        ear = following(self._parts.log, account, response.request)
-        try:
-            with self._leaving.waking(ear.interrupt):
-                async with asyncio.timeout(CANCEL_S):
-                    while (heard := await ear.next()) is None or heard.frame.kind != "e":
-                        pass
-        except (TimeoutError, ClientGone):
-            pass  # the view says how it stands
-        except LogGone:
-            raise Refused(503, "log_unavailable", "The log cannot be reached just now; try again.") from None
-        finally:
-            await ear.close()
+        await until_ended(self._parts.log, self._leaving, account, response.request, CANCEL_S)
         return await self._store.find(account, response.request) or response
 
     async def _ear(self, account: str, request: str) -> tuple[Follower, bool]:
