@@ -18,10 +18,12 @@ from app import migrate, ready, telemetry
 from app.database import borrowed
 from app.http import docs, openapi
 from app.http.analytics import Analytics
+from app.http.api_keys import ApiKeys
 from app.http.cache import Cache
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
 from app.http.embeddings import EmbeddingsDoor
+from app.http.headers import Cors, origins
 from app.http.health import Health, once
 from app.http.leaving import Leaving
 from app.http.messages import Messages
@@ -53,11 +55,12 @@ def application(chosen: Settings, leaving: Leaving) -> ASGIApp:
             yield
 
     router.lifespan_context = life
+    shell = Shell(router, cors=Cors(origins(chosen.helix_cors_origins)))
     if chosen.sentry_dsn is None:
-        return Shell(router)
+        return shell
     from app.http.traced import Traced  # imports Sentry, for those who use it
 
-    return Traced(Shell(router))
+    return Traced(shell)
 
 
 def _cache(url: str) -> Redis:
@@ -91,6 +94,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Cache(parts).routes(),
         *Analytics(parts).routes(),
         *RoutingPolicies(parts).routes(),
+        *ApiKeys(parts).routes(),
         *ProvidersStatus(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),

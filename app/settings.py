@@ -14,6 +14,8 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.http.headers import origins
+
 PROVIDER_KEYS = ("anthropic", "openai", "xai", "perplexity")
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -85,6 +87,8 @@ class Settings(BaseSettings):
     helix_trusted_proxies: str = ""
     """Networks, separated by commas, whose word on the client's address is believed (`CF-Connecting-IP`,
     `X-Forwarded-For`). Empty: nobody's."""
+    helix_cors_origins: str = ""
+    """Origins, separated by commas, whose pages may call from a browser. Empty: none."""
     helix_log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     helix_metrics_dir: Path | None = None
     """Where the processes of one machine put their counts together; set by `up`."""
@@ -94,6 +98,12 @@ class Settings(BaseSettings):
     def _proxies_are_networks(cls, text: str) -> str:
         for each in filter(None, map(str.strip, text.split(","))):
             ip_network(each)
+        return text
+
+    @field_validator("helix_cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, text: str) -> str:
+        origins(text)
         return text
 
     @model_validator(mode="after")

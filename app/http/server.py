@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app.http.headers import with_safe
 from app.http.leaving import Leaving
 from app.http.refusals import Refused, response
 from app.ids import request_id
@@ -171,7 +172,7 @@ class Connection(HttpToolsProtocol):
             return
         told = response(refused, request_id())
         told.headers["connection"] = "close"
-        head = b"".join(b"%b: %b\r\n" % header for header in told.raw_headers)
+        head = b"".join(b"%b: %b\r\n" % header for header in with_safe(told.raw_headers))
         self.transport.write(STATUS_LINE[refused.status] + head + b"\r\n" + bytes(told.body))
         self.transport.close()
 

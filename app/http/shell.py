@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import telemetry
+from app.http.headers import Cors, with_safe
 from app.http.refusals import Refused, response, wire_of
 from app.ids import request_id as new_request_id
 
@@ -48,6 +49,7 @@ UNMATCHED: Final = "unmatched"
 """The endpoint label of every path that no route has: paths are the client's words, and endless."""
 
 State = dict[str, object]
+_CLOSED: Final = Cors()
 
 
 def request_id(scope: Scope) -> str:
@@ -66,12 +68,14 @@ class Shell:
         body_s_max: float = BODY_S_MAX,
         body_grace_s: float = BODY_GRACE_S,
         requests_max: int = REQUESTS_MAX,
+        cors: Cors = _CLOSED,
     ) -> None:
         self.app = app
         self.body_bytes_max = body_bytes_max
         self.body_s_max = body_s_max
         self.body_grace_s = body_grace_s
         self.requests_max = requests_max
+        self.cors = cors
         self.in_flight = 0
         self._metrics: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -84,7 +88,7 @@ class Shell:
         started = perf_counter()
         state: State = scope.setdefault("state", {})
         state["request_id"] = new_request_id()
-        answer = _Answer(send, state)
+        answer = _Answer(send, state, self.cors.opens(scope["headers"]))
         body: _Body | None = None
         self.in_flight += 1
         telemetry.IN_FLIGHT.inc()
@@ -94,6 +98,11 @@ class Shell:
             declared = self._admit(scope)
             if declared is not None:
                 receive = body = _Body(receive, self, declared)
+            allowed = self.cors.preflight(scope["method"], scope["headers"])
+            if allowed is not None:
+                await answer({"type": "http.response.start", "status": 204, "headers": allowed})
+                await answer({"type": "http.response.body", "body": b""})
+                return
             await self.app(scope, receive, answer)
         except Refused as refused:
             await self._refuse(refused, scope, body, receive, answer)
@@ -212,11 +221,12 @@ _HOST: Final = re.compile(rb"[A-Za-z0-9._~-]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::
 
 
 class _Answer:
-    """`send`, with the request id added to the head, remembering the status."""
+    """`send`, with the request id and what every answer says added to the head, remembering the status."""
 
-    __slots__ = ("send", "state", "status")
+    __slots__ = ("opened", "send", "state", "status")
 
-    def __init__(self, send: Send, state: State) -> None:
+    def __init__(self, send: Send, state: State, opened: list[tuple[bytes, bytes]]) -> None:
+        self.opened = opened
         self.send = send
         self.state = state
         self.status = 0
@@ -225,9 +235,10 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: list[tuple[bytes, bytes]] = message.setdefault("headers", [])
+            headers = with_safe([*message.get("headers", ()), *self.opened])
             if not any(name == b"x-request-id" for name, _ in headers):
-                message["headers"] = [*headers, (b"x-request-id", cast(str, self.state["request_id"]).encode())]
+                headers.append((b"x-request-id", cast(str, self.state["request_id"]).encode()))
+            message["headers"] = headers
         await self.send(message)
 
 
