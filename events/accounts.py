@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import AwareDatetime
+
 from events.completions import Optimize, Tier
 from events.message import Event
 
@@ -30,6 +32,23 @@ class KeyRevoked(Event):
     api_key_id: str
     key_hash: str
     """SHA-256 of the key: what the processes remember it by."""
+
+
+class KeyChanged(Event):
+    """What this key may do is something else from now on, all of it named here; every process forgets what it was."""
+
+    type: ClassVar[str] = "key.changed"
+
+    api_key_id: str
+    key_hash: str
+    scopes: tuple[str, ...]
+    models: tuple[str, ...] | None
+    """None: every model."""
+    allowed_ips: int | None
+    """How many networks; addresses are not repeated. None: from everywhere."""
+    expires_at: AwareDatetime | None
+    replaced_by: str | None
+    """The key that it was rotated to."""
 
 
 class RoutingChanged(Event):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pydantic_core
 
-from events.accounts import KeyCreated, KeyRevoked, RoutingChanged, UserCreated
+from events.accounts import KeyChanged, KeyCreated, KeyRevoked, RoutingChanged, UserCreated
 from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
 from events.message import Envelope, Message
@@ -26,6 +26,7 @@ CATALOG: dict[str, type[Message]] = {
         CompletionCancelled,
         UserCreated,
         KeyCreated,
+        KeyChanged,
         KeyRevoked,
         RoutingChanged,
         UsageAdjusted,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
 from starlette.types import Scope
 
 from app.database import Unavailable
 from app.http.client_address import client_address, within
-from app.http.refusals import Refused
+from app.http.refusals import Refused, retry_after
 from app.identity import Identity, Unknown
 from app.wiring import WebParts
+
+WATCH_S: Final = 2.0
+"""A revoked key is to be over within five seconds, and word of it takes one."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -34,16 +40,21 @@ def key_of(headers: Headers) -> str | None:
 
 async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
     """The identity behind the request. Raises Refused: 401 without a good key, 403 when the key may not do `scope` or is
-    used from where it may not be, 503 when the key must be looked up and cannot be."""
+    used from where it may not be, 429 where too many wrong keys came from, 503 when the key must be looked up and cannot be."""
     identities = parts.identities
     key = key_of(request["headers"])
     if key is None:
         raise Refused(401, "invalid_api_key", "No API key was sent: use the header `Authorization: Bearer hx_user_…`.")
     identity = identities.cached(key)
     if identity is None:
+        address = client_address(request, parts.settings.trusted_proxies)
+        if wait_s := parts.guesses.wait_s(address):
+            raise Refused(429, "too_many_wrong_keys", "Too many wrong keys came from this address.", headers=retry_after(wait_s))
         try:
             identity = await identities.of(key)
-        except Unknown:
+        except Unknown as unknown:
+            if unknown.why == "unknown":
+                parts.guesses.note(address)
             raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
@@ -54,3 +65,34 @@ async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
     if not identity.may(scope):
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
     return identity
+
+
+class Watch:
+    """Whether the key behind an open stream has come to its end meanwhile."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+
+@contextmanager
+def watched(parts: WebParts, request: Scope, interrupt: Callable[[], None]) -> Iterator[Watch]:
+    """While a stream is open: look at its key every WATCH_S, and interrupt the stream when it opens nothing any more.
+
+    A key that cannot be looked up just now is believed.
+    """
+    watch = Watch()
+
+    async def look() -> None:
+        while not watch.over:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await identify(parts, request, "chat")
+            except Refused as refused:
+                watch.over = refused.status in (401, 403)
+        interrupt()
+
+    task = asyncio.create_task(look(), name="watch_key")
+    try:
+        yield watch
+    finally:
+        task.cancel()

@@ -33,6 +33,7 @@ from app.http.answers import (
     TokenCount,
 )
 from app.http.embeddings import EmbeddingsBody
+from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyView, NewKeyView
 from app.http.message_shapes import CountBody, MessagesBody
 from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
@@ -61,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     group: str
     title: str
@@ -113,6 +114,7 @@ _VERSION = Parameter(
 )
 _BETA = Parameter("anthropic-beta", "header", "Names of Anthropic's beta features; sent on to Anthropic's own models.")
 _RESPONSE = Parameter("id", "path", "The id of the response, `resp_…`.")
+_KEY = Parameter("id", "path", "The id of the key, as lists show it.")
 _REQUEST = Parameter("id", "path", "The id of the request, from `x-request-id`.")
 
 _REFUSALS: Final = {
@@ -409,6 +411,70 @@ OPERATIONS: Final = (
         "Delete the routing policy",
         "From now on the account has no wishes of its own.",
         {200: Answer("It is gone.", RoutingPolicyDeleted)} | _refusals(401, 429, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/api-keys",
+        "API keys",
+        "Make a key",
+        "A key of the same account, shown this once. The key that asks needs the scope `keys`, and gives no right that it has "
+        "not itself.",
+        {201: Answer("The key.", NewKeyView)} | _refusals(400, 401, 403, 503),
+        body=KeyCreate,
+        example='{"name": "batch", "scopes": ["chat"], "models": ["sandbox/echo"]}',
+    ),
+    Operation(
+        "GET",
+        "/v1/api-keys",
+        "API keys",
+        "List keys",
+        "The account's keys, newest first, with those that are over.",
+        {200: Answer("One page.", KeyList)} | _refusals(400, 401, 403, 503),
+        (
+            Parameter("limit", "query", "How many, 1 to 100.", "integer"),
+            Parameter("after", "query", "Those older than this key."),
+        ),
+        example="?limit=10",
+    ),
+    Operation(
+        "GET",
+        "/v1/api-keys/{id}",
+        "API keys",
+        "One key",
+        "What it may do and when it was last used; the key itself is not kept.",
+        {200: Answer("The key.", KeyView)} | _refusals(401, 403, 404, 503),
+        (_KEY,),
+    ),
+    Operation(
+        "PATCH",
+        "/v1/api-keys/{id}",
+        "API keys",
+        "Change a key",
+        "What is left out stays. It holds everywhere within seconds.",
+        {200: Answer("The key.", KeyView)} | _refusals(400, 401, 403, 404, 409, 503),
+        (_KEY,),
+        body=KeyChange,
+        example='{"name": "nightly batch"}',
+    ),
+    Operation(
+        "DELETE",
+        "/v1/api-keys/{id}",
+        "API keys",
+        "Revoke a key",
+        "It opens nothing any more, everywhere within seconds. It stays in the list.",
+        {200: Answer("The key.", KeyView)} | _refusals(401, 403, 404, 503),
+        (_KEY,),
+    ),
+    Operation(
+        "POST",
+        "/v1/api-keys/{id}/rotate",
+        "API keys",
+        "Rotate a key",
+        "A new key with the same rights; the old one goes on for `grace_s` seconds.",
+        {201: Answer("The new key.", NewKeyView)} | _refusals(400, 401, 403, 404, 409, 503),
+        (_KEY,),
+        body=KeyRotate,
+        example='{"grace_s": 3600}',
     ),
     Operation(
         "GET",

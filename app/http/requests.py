@@ -16,9 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Scope
 
 from app.database import Unavailable
-from app.http.authentication import identify
+from app.http.authentication import identify, watched
 from app.http.chat import present
 from app.http.delivery import ended, usd
 from app.http.earlier import logged, until_ended
@@ -102,7 +103,7 @@ class Requests:
             return _event_stream(_once(_event(view["status"], entry_id, view)))
         if standing.state in ENDED and await self._heard_all(account, id, entry):
             return Response(status_code=204)  # what makes an EventSource stop asking
-        return _event_stream(self._follow(account, id, entry, piece))
+        return _event_stream(self._follow(account, id, entry, piece, request.scope))
 
     async def list(self, request: Request) -> Response:
         """The account's requests, newest first."""
@@ -192,13 +193,13 @@ class Requests:
         frames = await logged(self._parts.log.frames(account, id, entry))
         return bool(entry != "0-0") and not frames
 
-    async def _follow(self, account: str, id: str, entry: str, piece: int) -> AsyncIterator[bytes]:
+    async def _follow(self, account: str, id: str, entry: str, piece: int, asked: Scope) -> AsyncIterator[bytes]:
         """The frames behind `entry`, and of that frame itself the pieces behind number `piece`."""
         box = await self._box(account)
         yield f"retry: {RECONNECT_MS}\n".encode()
         ear = Follower(follow(self._parts.log, account, id, entry if piece < 0 else _just_before(entry)))
         try:
-            with self._leaving.waking(ear.interrupt):
+            with self._leaving.waking(ear.interrupt), watched(self._parts, asked, ear.interrupt) as watch:
                 while True:
                     heard = await ear.next()
                     if heard is None:
@@ -219,7 +220,11 @@ class Requests:
         except StopAsyncIteration:
             pass  # the last word has been said
         except ClientGone:
-            yield b": this process is about to stop; reconnect\n\n"
+            yield (
+                b": this key is no longer valid\n\n"
+                if watch.over
+                else b": this process is about to stop; reconnect\n\n"
+            )
         except LogGone:
             yield b": the log went away; reconnect\n\n"
         finally:

@@ -1,0 +1,135 @@
+"""What is sent to `/v1/api-keys` and what it answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from app.http.client_address import Network, network
+
+SCOPES_MAX: Final = 20
+MODELS_MAX: Final = 50
+"""They are remembered with the key: a few kilobytes."""
+NETWORKS_MAX: Final = 50
+NAME_CHARACTERS_MAX: Final = 255
+GRACE_S_MAX: Final = 30 * 24 * 3600
+"""A month: whoever needs longer has two keys."""
+GRACE_S: Final = 24 * 3600
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("printable characters only")
+    return text
+
+
+def _network(text: object) -> Network:
+    if not isinstance(text, str):
+        raise ValueError("a network is written as text, such as 192.0.2.0/24")  # pydantic's own way
+    try:
+        return network(text)
+    except ValueError:
+        raise ValueError("this is no network such as 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX), AfterValidator(_printable)]
+Scopes = Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(min_length=1, max_length=SCOPES_MAX)]
+Models = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(min_length=1, max_length=MODELS_MAX)
+]
+Networks = Annotated[
+    tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...],
+    Field(min_length=1, max_length=NETWORKS_MAX),
+]
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time that is in the calendar") from None
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_utc)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class KeyCreate(_Body):
+    """What is left out is as it is with the key that makes it, `scopes` excepted."""
+
+    name: Name | None = None
+    scopes: Scopes | None = None
+    """Left out: those of chat, agents and prompts that the making key has."""
+    models: Models | None = None
+    """Names of models it may ask for; null: all."""
+    allowed_ips: Networks | None = None
+    """Addresses and networks it may be used from; null: everywhere."""
+    expires_at: Time | None = None
+    """With a zone; null: never."""
+
+
+class KeyChange(_Body):
+    """What is left out stays."""
+
+    name: Name | None = None
+    scopes: Scopes = ()
+    """At least one; null is none."""
+    models: Models | None = None
+    """Null: all."""
+    allowed_ips: Networks | None = None
+    """Null: everywhere."""
+    expires_at: Time | None = None
+    """Null: never."""
+
+
+class KeyRotate(_Body):
+    """How long the old key goes on."""
+
+    grace_s: Annotated[int, Field(strict=True, ge=0, le=GRACE_S_MAX)] = GRACE_S
+    """Seconds; 0: it ends at once."""
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class KeyView(_View):
+    """A key as lists show it."""
+
+    id: str
+    object: Literal["api_key"] = "api_key"
+    name: str | None
+    prefix: str
+    scopes: list[str]
+    models: list[str] | None
+    """Null: all."""
+    allowed_ips: list[str] | None
+    """Null: everywhere."""
+    rate_limit: int | None
+    """Requests a minute, where the operator has given it a limit of its own; null: the account's."""
+    status: Literal["active", "expired", "revoked"]
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    """To the minute."""
+    revoked_at: str | None
+    replaced_by: str | None
+    """The key it was rotated to."""
+
+
+class NewKeyView(KeyView):
+    key: str
+    """The key itself: shown this once."""
+
+
+class KeyList(_View):
+    object: Literal["list"] = "list"
+    data: list[KeyView]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None

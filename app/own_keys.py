@@ -1,0 +1,336 @@
+"""The keys of one account, in the hands of whoever holds one with the scope `keys`.
+
+One rule: a key never holds a right that its maker lacks, and another account's key is as unknown as one that never was.
+A change and the fact that tells it commit in one transaction; what others remember of a key is dropped after that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+import asyncpg
+
+from app.api_keys import key_hash, key_prefix
+from app.database import Connection
+from app.identity import KEYS_SCOPE, OPERATOR_SCOPE, ORDINARY_SCOPES, SCOPES, Identity
+from app.ids import new_id
+from app.outbox import enqueue
+from events.accounts import KeyChanged, KeyCreated, KeyRevoked
+from events.message import Envelope, Event
+from handlers.rules.key_rights import Field, Rights, excess
+
+KEYS_MAX: Final = 500
+"""Keys of one account that are not revoked: more than any team has programs, few enough for a page or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    id: str
+    prefix: str
+    key_hash: str
+    name: str | None
+    rights: Rights
+    rate_limit: int | None
+    """Requests a minute; None: the account's."""
+    counted_as: str | None
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    replaced_by: str | None
+
+
+class KeyUnknown(Exception):
+    """The account has no such key."""
+
+
+class KeyRefused(Exception):
+    """What is wanted makes no sense; `field` is where, the message says why."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class RightLacking(Exception):
+    """The maker has not got this right himself."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+class MakerEnded(Exception):
+    """The key that asks for this opens nothing any more, or may not do this any more."""
+
+
+class KeyEnded(Exception):
+    """The key is revoked, expired or rotated: it is not changed any more."""
+
+
+async def make(connection: Connection, maker: Identity, plain_key: str, name: str | None, rights: Rights) -> OwnKey:
+    """A new key of the maker's account. It shares the maker's rate limit.
+
+    Raises RightLacking, KeyRefused, MakerEnded.
+    """
+    _sensible(rights)
+    async with connection.transaction():
+        now = await _maker_now(connection, maker)
+        _within(now.rights, rights)
+        await _room(connection, maker.account)
+        return await _insert(connection, maker.account, plain_key, name, rights, now.rate_limit, _counted_as(now))
+
+
+async def find(connection: Connection, account: str, id: str) -> OwnKey:
+    """Raises KeyUnknown."""
+    return await _get(connection, account, id)
+
+
+async def page(connection: Connection, account: str, *, limit: int, after: str | None) -> list[OwnKey]:
+    """Newest first, behind the key `after`. Revoked ones too. Raises KeyUnknown for an `after` that there is not."""
+    last = None if after is None else await _get(connection, account, after)
+    rows = await connection.fetch(
+        f"""{_SELECT} WHERE user_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+        ORDER BY created_at DESC, id DESC LIMIT $4""",
+        UUID(account),
+        last.created_at if last else None,
+        UUID(last.id) if last else None,
+        limit,
+    )
+    return [_key(row) for row in rows]
+
+
+async def change(
+    connection: Connection, maker: Identity, id: str, *, name: str | None, rights: Rights, fields: frozenset[str]
+) -> OwnKey:
+    """Write these fields of the key anew: `name`, and those of its rights. The others stay.
+
+    Raises KeyUnknown, KeyEnded, RightLacking (also for a key that can do more than the maker), KeyRefused, MakerEnded.
+    """
+    async with connection.transaction():
+        now = await _maker_now(connection, maker)
+        found = await _get(connection, maker.account, id, lock=True)
+        _alive(found)
+        _within(now.rights, found.rights)
+        old = found.rights
+        wanted = Rights(
+            rights.scopes if "scopes" in fields else old.scopes,
+            rights.models if "models" in fields else old.models,
+            rights.allowed_ips if "allowed_ips" in fields else old.allowed_ips,
+            rights.expires_at if "expires_at" in fields else old.expires_at,
+        )
+        _sensible(wanted)
+        _within(now.rights, wanted)
+        changed = replace(found, rights=wanted, name=name if "name" in fields else found.name)
+        if changed != found:
+            await _write(connection, maker.account, changed)
+        return changed
+
+
+async def rotate(
+    connection: Connection, maker: Identity, id: str, plain_key: str, grace: timedelta
+) -> tuple[OwnKey, OwnKey]:
+    """A new key in the place of this one, which goes on for the grace time → the old one and the new one.
+
+    Both share one rate limit. Raises KeyUnknown, KeyEnded, RightLacking, KeyRefused, MakerEnded.
+    """
+    async with connection.transaction():
+        now = await _maker_now(connection, maker)
+        found = await _get(connection, maker.account, id, lock=True)
+        _alive(found)
+        _within(now.rights, found.rights)
+        await _room(connection, maker.account)
+        counted_as = _counted_as(found)
+        made = await _insert(
+            connection, maker.account, plain_key, found.name, found.rights, found.rate_limit, counted_as
+        )
+        until = datetime.now(UTC) + grace
+        if found.rights.expires_at is not None:
+            until = min(until, found.rights.expires_at)
+        old = replace(found, rights=replace(found.rights, expires_at=until), replaced_by=made.id)
+        await _write(connection, maker.account, old)
+        return old, made
+
+
+async def revoke(connection: Connection, account: str, id: str) -> OwnKey:
+    """From now on it opens nothing. Doing it again changes nothing. Raises KeyUnknown."""
+    async with connection.transaction():
+        found = await _get(connection, account, id, lock=True)
+        if found.revoked_at is not None:
+            return found
+        at: datetime = await connection.fetchval(
+            "UPDATE api_keys SET revoked_at = now() WHERE id = $1 RETURNING revoked_at", UUID(found.id)
+        )
+        await _say(connection, account, found.id, KeyRevoked(api_key_id=found.id, key_hash=found.key_hash))
+        return replace(found, revoked_at=at)
+
+
+def status_of(key: OwnKey) -> Literal["active", "expired", "revoked"]:
+    if key.revoked_at is not None:
+        return "revoked"
+    expires_at = key.rights.expires_at
+    return "expired" if expires_at is not None and expires_at <= datetime.now(UTC) else "active"
+
+
+def default_scopes(maker: Identity) -> frozenset[str]:
+    """What a key may do when its maker named no scopes."""
+    return frozenset(scope for scope in ORDINARY_SCOPES if maker.may(scope))
+
+
+_SELECT: Final = """SELECT id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
+counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by FROM api_keys"""
+
+
+async def _get(connection: Connection, account: str, id: str, *, lock: bool = False) -> OwnKey:
+    try:
+        key = UUID(id)
+    except ValueError:
+        raise KeyUnknown from None
+    row = await connection.fetchrow(
+        f"{_SELECT} WHERE user_id = $1 AND id = $2 {'FOR UPDATE' if lock else ''}", UUID(account), key
+    )
+    if row is None:
+        raise KeyUnknown
+    return _key(row)
+
+
+def _sensible(rights: Rights) -> None:
+    if strange := sorted(rights.scopes - set(SCOPES)):
+        raise KeyRefused("scopes", f"There is no scope `{strange[0][:32]}`; there are {', '.join(SCOPES)}.")
+    if not rights.scopes:
+        raise KeyRefused("scopes", "A key has at least one scope.")
+    if rights.expires_at is not None and rights.expires_at <= datetime.now(UTC):
+        raise KeyRefused("expires_at", "A key ends in the future.")
+
+
+def _within(maker: Rights, rights: Rights) -> None:
+    if (field := excess(maker, rights)) is not None:
+        raise RightLacking(field)
+
+
+async def _maker_now(connection: Connection, maker: Identity) -> OwnKey:
+    """The maker's key as it stands: what is remembered of it may be a minute old, and what it makes would outlive it.
+
+    Whoever changes keys of an account does so one after the other.
+    """
+    status = await connection.fetchval("SELECT status FROM users WHERE id = $1 FOR NO KEY UPDATE", UUID(maker.account))
+    try:
+        now = await _get(connection, maker.account, maker.api_key_id)
+        _alive(now, rotated=True)
+    except (KeyUnknown, KeyEnded):
+        raise MakerEnded from None
+    if status != "active" or not now.rights.scopes & {KEYS_SCOPE, OPERATOR_SCOPE}:
+        raise MakerEnded
+    return now
+
+
+def _counted_as(key: OwnKey) -> str | None:
+    return None if key.rate_limit is None else key.counted_as or key.id
+
+
+def _alive(key: OwnKey, *, rotated: bool = False) -> None:
+    """Raises KeyEnded; unless `rotated`, also for a key that another has taken the place of."""
+    if status_of(key) != "active" or (key.replaced_by is not None and not rotated):
+        raise KeyEnded
+
+
+async def _room(connection: Connection, account: str) -> None:
+    count: int = await connection.fetchval(
+        """SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > now())""",
+        UUID(account),
+    )
+    if count >= KEYS_MAX:
+        raise KeyRefused("name", f"An account has at most {KEYS_MAX} keys; revoke one first.")
+
+
+async def _insert(
+    connection: Connection,
+    account: str,
+    plain_key: str,
+    name: str | None,
+    rights: Rights,
+    rate_limit: int | None,
+    counted_as: str | None,
+) -> OwnKey:
+    row = await connection.fetchrow(
+        """INSERT INTO api_keys (id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips,
+        rate_limit_override, counted_as, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        RETURNING id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
+        counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by""",
+        UUID(new_id()),
+        UUID(account),
+        key_hash(plain_key),
+        key_prefix(plain_key),
+        name,
+        sorted(rights.scopes),
+        None if rights.models is None else sorted(rights.models),
+        rights.allowed_ips,
+        rate_limit,
+        None if counted_as is None else UUID(counted_as),
+        rights.expires_at,
+    )
+    made = _key(row)
+    fact = KeyCreated(api_key_id=made.id, prefix=made.prefix, scopes=tuple(sorted(rights.scopes)))
+    await _say(connection, account, made.id, fact)
+    if rights != Rights(rights.scopes):
+        await _say(connection, account, made.id, _changed(made))
+    return made
+
+
+async def _write(connection: Connection, account: str, key: OwnKey) -> None:
+    rights = key.rights
+    await connection.execute(
+        """UPDATE api_keys SET name = $2, scopes = $3, models = $4, allowed_ips = $5, expires_at = $6, replaced_by = $7
+        WHERE id = $1""",
+        UUID(key.id),
+        key.name,
+        sorted(rights.scopes),
+        None if rights.models is None else sorted(rights.models),
+        rights.allowed_ips,
+        rights.expires_at,
+        None if key.replaced_by is None else UUID(key.replaced_by),
+    )
+    await _say(connection, account, key.id, _changed(key))
+
+
+def _changed(key: OwnKey) -> KeyChanged:
+    rights = key.rights
+    return KeyChanged(
+        api_key_id=key.id,
+        key_hash=key.key_hash,
+        scopes=tuple(sorted(rights.scopes)),
+        models=None if rights.models is None else tuple(sorted(rights.models)),
+        allowed_ips=None if rights.allowed_ips is None else len(rights.allowed_ips),
+        expires_at=rights.expires_at,
+        replaced_by=key.replaced_by,
+    )
+
+
+async def _say(connection: Connection, account: str, key: str, fact: Event) -> None:
+    await enqueue(connection, Envelope.begin(fact, id=new_id(), at=datetime.now(UTC), account=account, subject=key))
+
+
+def _key(row: asyncpg.Record | None) -> OwnKey:
+    if row is None:
+        raise KeyUnknown
+    return OwnKey(
+        id=str(row["id"]),
+        prefix=row["key_prefix"],
+        key_hash=row["key_hash"],
+        name=row["name"],
+        rights=Rights(
+            frozenset(ORDINARY_SCOPES if row["scopes"] is None else row["scopes"]),
+            None if row["models"] is None else frozenset(row["models"]),
+            None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
+            row["expires_at"],
+        ),
+        rate_limit=row["rate_limit_override"],
+        counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        revoked_at=row["revoked_at"],
+        replaced_by=None if row["replaced_by"] is None else str(row["replaced_by"]),
+    )
