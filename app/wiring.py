@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
@@ -16,6 +16,7 @@ from app.answers import AnswerCache, NearbyQuestions
 from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
+from app.http.throttle import Guesses
 from app.identity import Identities, PostgresRecords
 from app.key_ring import KeyRing, RingRefused
 from app.live.listen import Listener
@@ -62,6 +63,7 @@ class WebParts:
     """How the providers stand, as the workers have written it down."""
     web: str
     """The name of this process on the log, new at every start."""
+    guesses: Guesses = field(default_factory=Guesses)
 
 
 @dataclass(frozen=True, slots=True)

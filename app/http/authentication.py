@@ -49,7 +49,9 @@ async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
     if identity is None:
         address = client_address(request, parts.settings.trusted_proxies)
         if wait_s := parts.guesses.wait_s(address):
-            raise Refused(429, "too_many_wrong_keys", "Too many wrong keys came from this address.", headers=retry_after(wait_s))
+            raise Refused(
+                429, "too_many_wrong_keys", "Too many wrong keys came from this address.", headers=retry_after(wait_s)
+            )
         try:
             identity = await identities.of(key)
         except Unknown as unknown:
