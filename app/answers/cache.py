@@ -60,11 +60,12 @@ class AnswerCache:
     """One process's way to the kept answers. Open it before use; it opens although the cache is away.
 
     Without a `url` nothing is ever kept: the log server, which serves where no cache is set, evicts nothing and must keep its
-    memory for the log.
+    memory for the log. One that takes longer than `reply_s_max` seconds is away.
     """
 
-    def __init__(self, url: str | None, *, name: str) -> None:
+    def __init__(self, url: str | None, *, name: str, reply_s_max: float = REPLY_S_MAX) -> None:
         self._url = url
+        self._reply_s_max = reply_s_max
         self._name = name
         self._connection: Connection | None = None
         self._leads: set[Leading] = set()
@@ -75,7 +76,9 @@ class AnswerCache:
         if self._url is None:
             log.info("answers_not_kept", reason="CACHE_URL is not set")
             return self
-        connection = Connection(self._url, name=f"{self._name}-answers", on_connect=_prepare, silence_s=2 * REPLY_S_MAX)
+        connection = Connection(
+            self._url, name=f"{self._name}-answers", on_connect=_prepare, silence_s=2 * self._reply_s_max
+        )
         self._connection = await connection.open(patiently=True)
         self._renewing = asyncio.create_task(self._renew_always(), name="renew leads")
         return self
@@ -185,7 +188,7 @@ class AnswerCache:
         """One command to the cache server. Raises what stands in AWAY."""
         if self._connection is None:
             raise LogGone("no cache is set", sent=False)
-        async with asyncio.timeout(REPLY_S_MAX):
+        async with asyncio.timeout(self._reply_s_max):
             return await self._connection(*command)
 
     async def _script(self, name: str, script_keys: Sequence[str], *words: Argument) -> Reply:

@@ -155,6 +155,8 @@ def _sample(kind: str) -> str:
             return "false"
         case "text" | "character varying":
             return "'chat/completions'::text"
+        case "jsonb":
+            return "'{}'::jsonb"
         case "bigint" | "integer" | "smallint":
             return f"1000::{kind}"
         case _:

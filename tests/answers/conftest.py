@@ -11,6 +11,9 @@ from app.answers import AnswerCache
 from app.vault import Box
 from handlers.ports import Place
 
+PATIENCE_S = 30.0
+"""A cache that answers late on a busy machine is not away."""
+
 ACCOUNT = "01900000-0000-7000-8000-000000000001"
 
 
@@ -25,7 +28,7 @@ def place(digest: str = "d1", *, account: str = ACCOUNT, scope: str = "completio
 
 @pytest.fixture
 async def cache(cache_url: str) -> AsyncIterator[AnswerCache]:
-    opened = await AnswerCache(cache_url, name="one").open()
+    opened = await AnswerCache(cache_url, name="one", reply_s_max=PATIENCE_S).open()
     yield opened
     await opened.close()
 
@@ -33,6 +36,6 @@ async def cache(cache_url: str) -> AsyncIterator[AnswerCache]:
 @pytest.fixture
 async def other(cache_url: str) -> AsyncIterator[AnswerCache]:
     """Another process."""
-    opened = await AnswerCache(cache_url, name="other").open()
+    opened = await AnswerCache(cache_url, name="other", reply_s_max=PATIENCE_S).open()
     yield opened
     await opened.close()

@@ -21,6 +21,9 @@ from handlers.rules.rating import Usage
 from tests.fakes.road import PlainVault, Says, ScriptedProviders, command, ports
 from tests.worker.working import deliver, providers, request, told, until
 
+PATIENCE_S = 30.0
+"""A cache that answers late on a busy machine is not away."""
+
 
 def account(number: int) -> str:
     return f"01900000-0000-7000-8000-{number:012x}"
@@ -29,7 +32,7 @@ def account(number: int) -> str:
 @asynccontextmanager
 async def remembering(log: Log, world: ScriptedProviders, consumer: str, cache_url: str) -> AsyncIterator[Worker]:
     """A worker with a way of its own to the kept answers."""
-    answers = await AnswerCache(cache_url, name=consumer).open()
+    answers = await AnswerCache(cache_url, name=consumer, reply_s_max=PATIENCE_S).open()
     vault = PlainVault()
     worker = Worker(
         log,
