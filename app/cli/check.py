@@ -1,4 +1,4 @@
-"""`helix test`: lint, types and tests, each shown. One rule: the environment of the caller changes no result.
+"""`helix test`: lint, types, supply and tests, each shown. One rule: the environment of the caller changes no result.
 
 With words, only pytest runs, on those words.
 """
@@ -25,6 +25,7 @@ STEPS: Final = {
     "lint": ("ruff", "check", "."),
     "format": ("ruff", "format", "--check", "."),
     "types": ("mypy",),
+    "supply": ("app.cli.supply",),
     "tests": ("pytest", "-n", TOGETHER, "--dist", "loadfile"),
 }
 
@@ -33,7 +34,7 @@ def check(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")] = False,
 ) -> None:
-    """The whole check: lint, format, types, tests. With words: only pytest, on those words."""
+    """The whole check: lint, format, types, supply, tests. With words: only pytest, on those words."""
     words = context.args
     steps = {"tests": ("pytest", *words)} if words else STEPS
     results = {name: _run(name, command, quiet_stdout=as_json) for name, command in steps.items()}
