@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 
+from app import own_keys
 from app.api_keys import key_hash, key_prefix, well_formed
 from app.database import Connection, connected
 from app.identity import ORDINARY_SCOPES, SCOPES
@@ -22,6 +23,7 @@ from app.outbox import enqueue
 from events.accounts import KeyCreated, KeyRevoked, UserCreated
 from events.completions import Tier
 from events.message import Envelope, Event
+from handlers.rules.key_rights import Network
 
 _EMAIL: Final = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]|localhost)"
@@ -61,6 +63,12 @@ class ApiKey:
     last_used_at: datetime | None
     created_at: datetime
     revoked_at: datetime | None
+    models: tuple[str, ...] | None = None
+    """None: all."""
+    allowed_ips: tuple[str, ...] | None = None
+    """None: from everywhere."""
+    replaced_by: str | None = None
+    """The key that it was rotated to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ async def create_key(
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     rate_limit_override: int | None = None,
+    models: Sequence[str] | None = None,
+    allowed_ips: Sequence[Network] | None = None,
 ) -> ApiKey:
     """Give a user the key `plain_key`, of which only the hash and the prefix are kept. Raises AccountRefused.
 
@@ -104,6 +114,14 @@ async def create_key(
         id = await _insert_key(connection, user_id, plain_key, name, scopes, expires_at, rate_limit_override)
         if id is None:
             raise AccountRefused("this key exists already")
+        if models or allowed_ips:
+            await connection.execute(
+                "UPDATE api_keys SET models = $2, allowed_ips = $3 WHERE id = $1",
+                id,
+                sorted(set(models)) if models else None,
+                list(allowed_ips) if allowed_ips else None,
+            )
+            await own_keys.say_bounds(connection, str(user_id), str(id))
         [row] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", id)
     return _key(row)
 
@@ -131,6 +149,25 @@ async def revoke_key(connection: Connection, which: str) -> Revoked:
             await _say(connection, fact, account=row["user_id"], subject=row["id"])
             [row] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", row["id"])
     return Revoked(_key(row), row["key_hash"])
+
+
+async def rotate_key(connection: Connection, which: str, plain_key: str, grace: timedelta) -> tuple[ApiKey, str]:
+    """A new key with the rights of this one, which goes on for the grace time → the new key, and the hash of the old one,
+    of which `app.changes` is to be told.
+
+    Raises AccountRefused when there is no such key, more than one, or it is over or rotated already.
+    """
+    where, value = _named(which)
+    rows = await connection.fetch(f"{_SELECT_KEYS} WHERE {where} AND k.replaced_by IS NULL", value)
+    if len(rows) != 1:
+        raise AccountRefused("there is no such key" if not rows else "several keys begin so, name one by its id")
+    [row] = rows
+    try:
+        old, made = await own_keys.rotate_for(connection, str(row["user_id"]), str(row["id"]), plain_key, grace)
+    except (own_keys.KeyEnded, own_keys.KeyUnknown):
+        raise AccountRefused("this key is revoked, expired or rotated already") from None
+    [new] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", UUID(made.id))
+    return _key(new), old.key_hash
 
 
 async def list_users(connection: Connection) -> list[User]:
@@ -173,7 +210,8 @@ def email_address(text: str) -> str:
 
 
 _SELECT_KEYS: Final = """SELECT k.id, k.user_id, k.key_hash, k.key_prefix, k.name, k.scopes, k.rate_limit_override,
-k.expires_at, k.last_used_at, k.created_at, k.revoked_at, u.email FROM api_keys k JOIN users u ON u.id = k.user_id"""
+k.expires_at, k.last_used_at, k.created_at, k.revoked_at, k.models, k.allowed_ips,
+k.replaced_by, u.email FROM api_keys k JOIN users u ON u.id = k.user_id"""
 
 
 async def _insert_user(connection: Connection, address: str, tier: Tier) -> asyncpg.Record | None:
@@ -258,4 +296,7 @@ def _key(row: asyncpg.Record) -> ApiKey:
         last_used_at=row["last_used_at"],
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
+        models=None if row["models"] is None else tuple(row["models"]),
+        allowed_ips=None if row["allowed_ips"] is None else tuple(str(each) for each in row["allowed_ips"]),
+        replaced_by=None if row["replaced_by"] is None else str(row["replaced_by"]),
     )

@@ -142,16 +142,17 @@ async def rotate(
         _alive(found)
         _within(now.rights, found.rights)
         await _room(connection, maker.account)
-        counted_as = _counted_as(found)
-        made = await _insert(
-            connection, maker.account, plain_key, found.name, found.rights, found.rate_limit, counted_as
-        )
-        until = datetime.now(UTC) + grace
-        if found.rights.expires_at is not None:
-            until = min(until, found.rights.expires_at)
-        old = replace(found, rights=replace(found.rights, expires_at=until), replaced_by=made.id)
-        await _write(connection, maker.account, old)
-        return old, made
+        return await _replace(connection, maker.account, found, plain_key, grace)
+
+
+async def rotate_for(
+    connection: Connection, account: str, id: str, plain_key: str, grace: timedelta
+) -> tuple[OwnKey, OwnKey]:
+    """The same by the operator's own hand, who needs no key for it. Raises KeyUnknown, KeyEnded."""
+    async with connection.transaction():
+        found = await _get(connection, account, id, lock=True)
+        _alive(found)
+        return await _replace(connection, account, found, plain_key, grace)
 
 
 async def revoke(connection: Connection, account: str, id: str) -> OwnKey:
@@ -165,6 +166,11 @@ async def revoke(connection: Connection, account: str, id: str) -> OwnKey:
         )
         await _say(connection, account, found.id, KeyRevoked(api_key_id=found.id, key_hash=found.key_hash))
         return replace(found, revoked_at=at)
+
+
+async def say_bounds(connection: Connection, account: str, id: str) -> None:
+    """The fact of what a key may do, within the transaction that wrote it. Raises KeyUnknown."""
+    await _say(connection, account, id, _changed(await _get(connection, account, id)))
 
 
 def status_of(key: OwnKey) -> Literal["active", "expired", "revoked"]:
@@ -278,6 +284,18 @@ async def _insert(
     if rights != Rights(rights.scopes):
         await _say(connection, account, made.id, _changed(made))
     return made
+
+
+async def _replace(
+    connection: Connection, account: str, found: OwnKey, plain_key: str, grace: timedelta
+) -> tuple[OwnKey, OwnKey]:
+    made = await _insert(connection, account, plain_key, found.name, found.rights, found.rate_limit, _counted_as(found))
+    until = datetime.now(UTC) + grace
+    if found.rights.expires_at is not None:
+        until = min(until, found.rights.expires_at)
+    old = replace(found, rights=replace(found.rights, expires_at=until), replaced_by=made.id)
+    await _write(connection, account, old)
+    return old, made
 
 
 async def _write(connection: Connection, account: str, key: OwnKey) -> None:

@@ -65,19 +65,30 @@ def create_key(
     email: str,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="What it may do; repeat for several. Left out: chat, agents and prompts."),
+        typer.Option(
+            help="What it may do; repeat for several. Left out: chat, agents and prompts. `keys`: manage keys."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="To tell it from others.")] = None,
     expires: Annotated[int | None, typer.Option(min=1, max=_DAYS_MAX, help="Days until it ends.")] = None,
     rate_limit: Annotated[
         int | None, typer.Option(min=1, max=1_000_000, help="Requests a minute, instead of the tier's.")
     ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="The only models it may ask for; repeat for several.")] = None,
+    ip: Annotated[
+        list[str] | None, typer.Option(help="The only addresses or networks it works from; repeat for several.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key for a user and print it, this once."""
     from app import accounts
     from app.api_keys import new_key
+    from app.http.client_address import network
 
+    try:
+        networks = [network(each) for each in ip or ()]
+    except ValueError as nonsense:
+        _refuse(str(nonsense))
     plain_key = new_key()
     made = _with_database(
         lambda connection: accounts.create_key(
@@ -88,6 +99,8 @@ def create_key(
             scopes=scope or None,
             expires_at=None if expires is None else datetime.now(UTC) + timedelta(days=expires),
             rate_limit_override=rate_limit,
+            models=model,
+            allowed_ips=networks,
         )
     )
     if as_json:
@@ -104,21 +117,37 @@ def revoke_key(
 ) -> None:
     """Close a key for ever, everywhere within a second."""
     from app import accounts
-    from app.changes import Change, ChannelDown, tell
-    from app.settings import settings
 
     revoked = _with_database(lambda connection: accounts.revoke_key(connection, which))
-    told = True
-    try:
-        asyncio.run(tell(settings().cache, Change("key", revoked.key_hash)))
-    except ChannelDown:
-        told = False
+    told = _tell_of(revoked.key_hash)
     if as_json:
         _print_json({**_key_fields(revoked.key), "told": told})
         return
     typer.echo(f"{revoked.key.prefix} of {revoked.key.email} is revoked, id {revoked.key.id}")
-    if not told:
-        typer.echo("helix: the cache does not answer: running processes may take the key for another minute", err=True)
+    _warn_untold(told)
+
+
+@key.command("rotate")
+def rotate_key(
+    which: Annotated[str, typer.Argument(metavar="PREFIX_OR_ID", help="Its id, its prefix, or the key itself.")],
+    grace: Annotated[int, typer.Option(min=0, max=720, help="Hours that the old key goes on.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Print a new key with the same rights, this once; the old one ends after the grace time."""
+    from app import accounts
+    from app.api_keys import new_key
+
+    plain_key = new_key()
+    made, old = _with_database(
+        lambda connection: accounts.rotate_key(connection, which, plain_key, timedelta(hours=grace))
+    )
+    told = _tell_of(old)
+    if as_json:
+        _print_json({**_key_fields(made), "key": plain_key, "told": told})
+        return
+    typer.echo(plain_key)
+    typer.echo(f"Shown this once: keep it. Its id is {made.id}; the old key goes on for {grace} h.", err=True)
+    _warn_untold(told)
 
 
 @key.command("list")
@@ -127,7 +156,19 @@ def list_keys(email: Annotated[str | None, typer.Argument()] = None, as_json: As
     from app import accounts
 
     found = _with_database(lambda connection: accounts.list_keys(connection, email))
-    shown = ("prefix", "email", "name", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at", "id")
+    shown = (
+        "prefix",
+        "email",
+        "name",
+        "scopes",
+        "models",
+        "allowed_ips",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+        "id",
+    )
     _print_list([_key_fields(each) for each in found], as_json, shown)
 
 
@@ -146,6 +187,23 @@ def rewrap_vault(as_json: AsJson = False) -> None:
         _print_json({"rewrapped": count, "wrapped_by": ring.current})
     else:
         typer.echo(f"{count} data keys wrapped anew by key {ring.current}")
+
+
+def _tell_of(key_hash: str) -> bool:
+    """Have every process forget the key → whether they could be told."""
+    from app.changes import Change, ChannelDown, tell
+    from app.settings import settings
+
+    try:
+        asyncio.run(tell(settings().cache, Change("key", key_hash)))
+    except ChannelDown:
+        return False
+    return True
+
+
+def _warn_untold(told: bool) -> None:
+    if not told:
+        typer.echo("helix: the cache does not answer: running processes may take the key for another minute", err=True)
 
 
 def _with_database(work: Callable[[Connection], Awaitable[Value]]) -> Value:

@@ -60,13 +60,18 @@ async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
             raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
+    _allow(parts, request, identity, scope)
+    return identity
+
+
+def _allow(parts: WebParts, request: Scope, identity: Identity, scope: str) -> None:
+    """Raises Refused 403 when this key may not do this, or not from here."""
     if identity.allowed_ips is not None:
         address = client_address(request, parts.settings.trusted_proxies)
         if address is None or not within(address, identity.allowed_ips):
             raise Refused(403, "ip_not_allowed", "This key may not be used from this address.")
     if not identity.may(scope):
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
-    return identity
 
 
 class Watch:
@@ -83,14 +88,17 @@ def watched(parts: WebParts, request: Scope, interrupt: Callable[[], None]) -> I
     A key that cannot be looked up just now is believed.
     """
     watch = Watch()
+    key = key_of(request["headers"]) or ""
 
     async def look() -> None:
         while not watch.over:
             await asyncio.sleep(WATCH_S)
             try:
-                await identify(parts, request, "chat")
-            except Refused as refused:
-                watch.over = refused.status in (401, 403)
+                _allow(parts, request, parts.identities.cached(key) or await parts.identities.of(key), "chat")
+            except (Unknown, Refused):
+                watch.over = True
+            except Unavailable:
+                continue
         interrupt()
 
     task = asyncio.create_task(look(), name="watch_key")

@@ -123,6 +123,14 @@ async def deliver(
         leaving.cancel()
 
 
+async def end_for_key(ticket: Ticket, send: Send, progress: Progress) -> None:
+    """The end of a stream whose key has come to its own. Raises Refused while nothing has been sent."""
+    if not progress.begun:
+        raise Refused(401, "invalid_api_key", "This API key is not valid.")
+    over = _broken(ticket, "The API key is no longer valid; the request goes on.", "invalid_api_key", progress)
+    await _say(send, over, more=False)
+
+
 async def _whole(ticket: Ticket, ear: Ear, log: Log, vault: Vault, send: Send) -> None:
     while (heard := await ear.next()) is None or heard.frame.kind != "e":
         pass
@@ -245,9 +253,10 @@ def _around(ticket: Ticket, meta: LastWord) -> tuple[Header, ...]:
     )
 
 
-def _broken(
-    ticket: Ticket, message: str, code: Literal["restarted", "log_unavailable", "server_restarting"], progress: Progress
-) -> bytes:
+_Code = Literal["restarted", "log_unavailable", "server_restarting", "invalid_api_key"]
+
+
+def _broken(ticket: Ticket, message: str, code: _Code, progress: Progress) -> bytes:
     """The end of a stream that we break off ourselves."""
     error = error_body(
         ticket.dialect.wire,

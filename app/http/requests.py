@@ -81,6 +81,7 @@ class Requests:
         standing = await self._standing(account, id)
         if wait_s and standing is not None and standing.state not in ENDED:
             await until_ended(self._parts.log, self._leaving, account, id, wait_s)
+            await self._whose(request)  # the key may have come to its end meanwhile
         return _json(await self._view(account, id))
 
     async def cancel(self, request: Request) -> Response:

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from app.http.authentication import identify
+from app.http.authentication import identify, watched
 from app.http.completions import Completions
-from app.http.delivery import Progress, Resumed, Ticket, deliver
+from app.http.delivery import Progress, Resumed, Ticket, deliver, end_for_key
 from app.http.earlier import follower, logged, until_ended
 from app.http.leaving import Leaving
 from app.http.refusals import Refused
@@ -151,10 +151,14 @@ class _Stream(Response):
         self._ear = ear
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts, ticket, progress = self._parts, self._ticket, Progress()
         try:
-            await deliver(self._ticket, self._ear, self._parts.log, self._parts.vault, receive, send, Progress())
+            with watched(parts, scope, self._ear.interrupt) as watch:
+                await deliver(ticket, self._ear, parts.log, parts.vault, receive, send, progress)
         except ClientGone:
-            pass  # who follows may come and go
+            if watch.over:
+                await end_for_key(ticket, send, progress)
+            # Else who follows may come and go.
         finally:
             await self._ear.close()
 

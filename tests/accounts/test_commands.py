@@ -145,3 +145,26 @@ def test_a_wrong_address_of_postgres_is_one_line_too(
 
     assert failed.exit_code == 1
     assert failed.stderr.startswith("helix: Postgres does not answer (Invalid") and failed.stderr.count("\n") == 1
+
+
+def test_a_rotated_key_passes_on_what_it_may_do_and_can_be_rotated_once(helix: Command) -> None:
+    helix("user", "create", ADDRESS)
+    bounds = ("--scope", "chat", "--model", "sandbox/echo", "--ip", "10.0.0.0/8", "--json")
+    first = json.loads(helix("key", "create", ADDRESS, *bounds).stdout)
+
+    second = json.loads(helix("key", "rotate", first["key"], "--grace", "1", "--json").stdout)
+    again = helix("key", "rotate", first["key"])
+    listed = json.loads(helix("key", "list", ADDRESS, "--json").stdout)["data"]
+
+    assert well_formed(second["key"]) and second["key"] != first["key"]
+    assert (second["models"], second["allowed_ips"], second["scopes"]) == (["sandbox/echo"], ["10.0.0.0/8"], ["chat"])
+    assert [each["replaced_by"] for each in listed] == [second["id"], None]
+    assert listed[0]["expires_at"] is not None and listed[1]["expires_at"] is None
+    assert again.exit_code == 2
+
+
+def test_what_is_no_network_makes_no_key(helix: Command) -> None:
+    helix("user", "create", ADDRESS)
+
+    assert helix("key", "create", ADDRESS, "--ip", "10.0.0.1/8").exit_code == 2
+    assert json.loads(helix("key", "list", "--json").stdout)["data"] == []

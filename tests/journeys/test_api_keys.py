@@ -168,6 +168,35 @@ async def test_a_revoked_key_is_over_on_open_event_streams_too(helix: Helix, own
     await owner.post(f"/v1/requests/{request}/cancel")
 
 
+async def test_who_waits_with_a_key_that_is_revoked_meanwhile_is_told_nothing(helix: Helix, owner: Client) -> None:
+    key = await made(owner)
+
+    async with holding(helix, key) as holder:
+        request = await holder.submit(question("[delay_ms=1000] said later", "sandbox/faulty"))
+        waiting = asyncio.create_task(holder.get(f"/v1/requests/{request}?wait=30"))
+        await asyncio.sleep(0.3)
+        await owner.send("DELETE", f"{KEYS}/{key['id']}")
+
+        assert told(await waiting) == (401, "invalid_api_key")
+    assert (await owner.end_of(request))["status"] == "completed"
+
+
+async def test_a_revoked_key_hears_no_more_of_a_response(helix: Helix, owner: Client) -> None:
+    key = await made(owner)
+
+    async with holding(helix, key) as holder:
+        ask = {"model": "sandbox/faulty", "input": "[delay_ms=20000] slow", "background": True}
+        response = (await holder.post("/v1/responses", ask)).json["id"]
+        async with holder.sending("GET", f"/v1/responses/{response}?stream=true") as stream:
+            assert stream.status == 200
+            await owner.send("DELETE", f"{KEYS}/{key['id']}")
+            async with asyncio.timeout(SOON_S):
+                heard = await stream.content.read()
+    assert b"event: response.failed" in heard
+    assert b"no longer valid" in heard
+    await owner.post(f"/v1/responses/{response}/cancel")
+
+
 async def test_a_rotated_key_goes_on_for_its_grace_time_and_no_longer(helix: Helix, owner: Client) -> None:
     key = await made(owner, name="rotated", models=["sandbox/echo"])
     answer = await owner.post(f"{KEYS}/{key['id']}/rotate", {"grace_s": 3})
