@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from app import accounts
 from app.api_keys import new_key
@@ -18,6 +19,7 @@ from tests.journeys.client import Answer, Client, client_of, question
 from tests.journeys.running import Helix
 
 KEYS = "/v1/api-keys"
+JUNK = 1000
 SOON_S = 5.0
 """The promise: within so many seconds a key that is over is refused."""
 
@@ -299,3 +301,32 @@ async def test_what_makes_no_sense_is_refused_by_name(owner: Client, body: objec
     answer = await owner.post(KEYS, body)
 
     assert (answer.status, answer.error["param"]) == (400, param)
+
+
+async def test_junk_for_a_key_reaches_no_server_behind_the_door(helix: Helix, client: Client) -> None:
+    """Each server counts what it is asked; what the processes ask of themselves in that time is the only other thing."""
+    assert (await client.get("/v1/models")).status == 200
+    connection = await asyncpg.connect(helix.facts["database_url"])
+    looked_up = (
+        "SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'api_keys_key_hash_key'"
+    )
+    log = Redis.from_url(helix.facts["redis_url"])
+    try:
+        scans, admissions = await connection.fetchval(looked_up), await _scripts(log)
+        async with client_of(helix.base_url, None) as junk:
+            for start in range(0, JUNK, 50):
+                keys = [f"hx_user_{number:064x}aaaaaa" for number in range(start, start + 50)]
+                asked = (junk.complete(question("x"), authorization=f"Bearer {key}") for key in keys)
+                assert {told(answer) for answer in await asyncio.gather(*asked)} == {(401, "invalid_api_key")}
+        await asyncio.sleep(1.2)  # Postgres counts once a second
+        assert await connection.fetchval(looked_up) - scans < JUNK / 10
+        assert await _scripts(log) - admissions < JUNK / 10
+    finally:
+        await connection.close()
+        await log.aclose()
+
+
+async def _scripts(log: Redis) -> int:
+    """How many scripts the log server has run: an admission is one."""
+    told: dict[str, dict[str, int]] = await log.info("commandstats")
+    return sum(stats["calls"] for name, stats in told.items() if name in ("cmdstat_evalsha", "cmdstat_fcall"))
