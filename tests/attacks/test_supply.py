@@ -28,8 +28,8 @@ def test_every_line_of_a_lock_names_one_version_and_its_hashes(lock: str) -> Non
         "litellm==1.106.2",
         "litellm==1.106.2 --hash=md5:00",
         f"litellm @ https://evil.example/litellm.whl {HASH}",
-        f"litellm==1.106.2 {HASH} --index-url=https://evil.example",
-        "--extra-index-url https://evil.example",
+        f"litellm==1.106.2 {HASH} --find-links=https://evil.example",
+        "--find-links https://evil.example",
         "-e .",
     ],
 )
