@@ -115,23 +115,23 @@ FORWARDED = [
 ]
 
 
-@pytest.mark.parametrize("host", HOSTS_REFUSED)
-async def test_a_host_that_could_mean_a_path_goes_no_further(port: int, host: str) -> None:
-    head = f"GET /name HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("latin-1")
-    assert (await exchange(port, head)).split()[1] == b"400"
+async def test_a_host_that_could_mean_a_path_goes_no_further(port: int) -> None:
+    for host in HOSTS_REFUSED:
+        head = f"GET /name HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("latin-1")
+        assert (await exchange(port, head)).split()[1] == b"400", host
 
 
-@pytest.mark.parametrize("host", HOSTS_TAKEN)
-async def test_any_true_name_is_taken(port: int, host: str) -> None:
-    head = f"GET /name HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    assert (await exchange(port, head.encode())).split()[1] == b"200"
+async def test_any_true_name_is_taken(port: int) -> None:
+    for host in HOSTS_TAKEN:
+        head = f"GET /name HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        assert (await exchange(port, head.encode())).split()[1] == b"200", host
 
 
-@pytest.mark.parametrize("header", FORWARDED)
-async def test_no_header_leads_a_request_to_another_route(port: int, header: str) -> None:
-    said = await exchange(port, request("GET", "/nowhere", b"", header))
-    assert said.split()[1] == b"404"
-    assert b"req_of_the_route" not in said
+async def test_no_header_leads_a_request_to_another_route(port: int) -> None:
+    for header in FORWARDED:
+        said = await exchange(port, request("GET", "/nowhere", b"", header))
+        assert said.split()[1] == b"404", header
+        assert b"req_of_the_route" not in said, header
 
 
 async def test_two_keys_in_one_request_are_none(port: int) -> None:
