@@ -35,6 +35,13 @@ AGAIN_S: Final = 0.1
 TRIM_EVERY: Final = 500
 """Entries between two trims of a reply stream: each trim is a write that the log server waits for the disk with."""
 
+BEHIND_BYTES_MAX: Final = 128 * 1024
+"""Sealed words that wait here for one client. Who reads more slowly than the model writes gets the rest from the live
+stream, so that a thousand clients who never read cost little."""
+
+PAGE: Final = 4
+"""Frames of one reading for such a client."""
+
 LOOK_AGAIN_S: Final = 15.0
 """A waiting request that has heard nothing for so long looks into its live stream itself; also the rhythm of pings."""
 
@@ -62,12 +69,18 @@ class Waiting:
         self._request = request
         self._order = Order()
         self._heard: deque[Heard] = deque()
+        self._heard_bytes = 0
+        self._after = "0-0"
+        """How far the live stream has been read."""
         self._missing = False
         self._gone = False
         self._woken: asyncio.Future[None] | None = None
 
     def hear(self, frame: Frame) -> None:
-        """Take a frame of the reply stream."""
+        """Take a frame of the reply stream. For a client that reads too slowly it is left on the live stream."""
+        if self._heard_bytes > BEHIND_BYTES_MAX:
+            self._missing = True
+            return
         self._take(frame)
         if self._heard or self._missing:
             self._wake()
@@ -94,20 +107,39 @@ class Waiting:
         if self._gone:
             raise ClientGone
         if not self._heard:
-            self._missing = False
-            told = await self._log.frames(self._account, self._request, "0-0")
-            for one in told or await _told_or_ended(self._log, self._account, self._request):
-                self._take(one)
-            if not self._heard:
-                self._missing = False  # what is not there now is waited for, not asked for again and again
-        return self._heard.popleft() if self._heard else None
+            await self._read_on()
+        if not self._heard:
+            return None
+        heard = self._heard.popleft()
+        self._heard_bytes -= len(heard.frame.body)
+        return heard
 
-    def _take(self, frame: Frame) -> None:
+    async def _read_on(self) -> None:
+        """Take from the live stream what is next: at most as much of it as brings something new."""
+        more = True
+        while more and not self._heard:
+            self._missing = False
+            told = await self._log.frames(self._account, self._request, self._after, most=PAGE)
+            more = len(told) == PAGE
+            if not told and self._after == "0-0":
+                told = await _told_or_ended(self._log, self._account, self._request)
+            for one in told:
+                if not self._take(one):
+                    self._missing = bool(self._heard)
+                    return  # a gap that cannot be closed now is waited for, not asked for again and again
+                self._after = one.entry
+        self._missing = self._missing or more
+
+    def _take(self, frame: Frame) -> bool:
+        """Take a frame in its order → False when others must come before it."""
         verdict = self._order.judge(frame)
         if verdict == "missing":
             self._missing = True
-        elif verdict != "skip":
+            return False
+        if verdict != "skip":
             self._heard.append(Heard(frame, restarted=verdict == "restarted"))
+            self._heard_bytes += len(frame.body)
+        return True
 
 
 class Listener:

@@ -31,6 +31,10 @@ REST: Final = 5
 """A flush is followed by so many times its own length without one: who has much to say says it in larger pieces, and the
 loop stays free for what comes in."""
 
+FRAME_BYTES: Final = 32 * 1024
+"""A frame ends with the piece that reaches this: what is told in a burst must not lie in one lump in front of every client
+that reads slowly."""
+
 RESEND_S: Final = 0.2
 """Pause before frames that the log server did not take are sent again."""
 
@@ -109,12 +113,24 @@ class Voice:
         if self._on_its_way:
             self._due = True
             return
-        self._speaker._on_flush(len(self._said))
+        said = self._next_frame()
+        self._due = bool(self._said)  # the rest follows at once
+        self._speaker._on_flush(len(said))
         self.number += 1
-        sealed = self._box.seal("frame", self._owned.request, b"".join(self._said))
-        self._said.clear()
+        sealed = self._box.seal("frame", self._owned.request, b"".join(said))
         self._on_its_way = sealed, self.meta if self.number == 1 else b""
         self._send()
+
+    def _next_frame(self) -> list[bytes]:
+        """What has been said, or as much of it as one frame holds."""
+        frame_bytes = 0
+        for count, piece in enumerate(self._said, 1):
+            frame_bytes += len(piece)
+            if frame_bytes >= FRAME_BYTES:
+                said, self._said = self._said[:count], self._said[count:]
+                return said
+        said, self._said = self._said, []
+        return said
 
     async def settled(self) -> None:
         """Wait until the log server has every frame: as long as it is away, or refuses them."""

@@ -59,6 +59,9 @@ is gone or must catch up from the live streams."""
 REPLY_S: Final = 120
 """A reply stream outlives its web process by this."""
 
+FRAMES_MAX: Final = 1000
+"""Of one reading of a live stream."""
+
 PROLONG_S: Final = REPLY_S / 4
 """How often a worker prolongs a reply stream that it writes to: seldom, and long before it could have ended."""
 
@@ -436,12 +439,19 @@ class Log:
     # Live.
 
     async def frames(
-        self, account: str, request: str, after: str, *, block_ms: int | None = None, over: Connection | None = None
+        self,
+        account: str,
+        request: str,
+        after: str,
+        *,
+        most: int = FRAMES_MAX,
+        block_ms: int | None = None,
+        over: Connection | None = None,
     ) -> list[Frame]:
         """Frames of a request behind an entry id. With `block_ms` it waits for the first, over the caller's connection."""
         live = keys.live(self.partition_of(account), request)
         block: tuple[Argument, ...] = () if block_ms is None else ("BLOCK", block_ms)
-        said = await (over or self._connection)("XREAD", "COUNT", 1000, *block, "STREAMS", live, after)
+        said = await (over or self._connection)("XREAD", "COUNT", most, *block, "STREAMS", live, after)
         return [frame(entry, words, request) for entry, words in said[0][1]] if said else []
 
     def _script(self, name: str, script_keys: Sequence[str], *words: Argument) -> asyncio.Future[Reply]:

@@ -9,15 +9,16 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from app.live.listen import ClientGone, Follower, Heard, Listener, Waiting, follow
+from app.live.listen import BEHIND_BYTES_MAX, ClientGone, Follower, Heard, Listener, Waiting, follow
 from app.log import Connection, Log, keys
+from app.log.log import FRAMES_MAX
 from app.log.values import Frame, Limits, Owned, Repeat
 from events.completions import Complete
 from events.message import Envelope
 from handlers.complete import give_up
 from handlers.rules.catalogue import Catalogue
 from tests.fakes.road import ACCOUNT, PlainBox, ScriptedProviders, command, ports
-from tests.live.speaking import REQUEST, WEB, end, tell
+from tests.live.speaking import REQUEST, WEB, end, owned, tell
 
 WORLD = ports(ScriptedProviders(Catalogue.of(())))
 
@@ -97,9 +98,16 @@ class Slow(Log):
     meanwhile: Envelope | None = None
 
     async def frames(
-        self, account: str, request: str, after: str, *, block_ms: int | None = None, over: Connection | None = None
+        self,
+        account: str,
+        request: str,
+        after: str,
+        *,
+        most: int = FRAMES_MAX,
+        block_ms: int | None = None,
+        over: Connection | None = None,
     ) -> list[Frame]:
-        found = await super().frames(account, request, after, block_ms=block_ms, over=over)
+        found = await super().frames(account, request, after, most=most, block_ms=block_ms, over=over)
         at, self.meanwhile = self.meanwhile, None
         if at:
             await tell(self, 1)
@@ -139,6 +147,22 @@ async def test_frames_that_did_not_reach_the_reply_stream_are_read_from_the_live
             await end(log, 4)
 
             assert await all_of(waiting) == ["1.1", "1.2", "1.3", "end"]
+
+
+async def test_who_reads_too_slowly_holds_little_and_misses_nothing(log: Log) -> None:
+    words, frames = b"w" * 20_000, 300
+    async with listening(log) as listener:
+        with listener.expect(ACCOUNT, REQUEST) as waiting:
+            for number in range(1, frames + 1):
+                await asyncio.gather(*log.tell(owned(), number, b"%d %b" % (number, words), b""))
+            await end(log, frames + 1)
+            await until_read(log, listener)
+            held = sum(len(one.frame.body) for one in waiting._heard)
+
+            said = [piece.partition(" ")[0] for piece in await all_of(waiting)]
+
+    assert held <= BEHIND_BYTES_MAX + 2 * len(words)
+    assert said == [*map(str, range(1, frames + 1)), "end"]
 
 
 async def test_a_later_attempt_voids_what_was_heard(log: Log) -> None:
@@ -252,6 +276,14 @@ async def test_a_follower_that_is_stopped_in_the_middle_of_a_wait_can_be_closed(
     assert coming.cancelled()
     await follower.close()
     await until_clients(log, 1)
+
+
+async def until_read(log: Log, listener: Listener) -> None:
+    """Until the listener has heard all that is on its reply stream."""
+    ((last, _),) = await log.command("XREVRANGE", keys.reply(0, WEB), "+", "-", "COUNT", 1)
+    async with asyncio.timeout(20):
+        while listener._after[keys.reply(0, WEB)] != last.decode():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
 
 
 async def until_clients(log: Log, count: int) -> None:
