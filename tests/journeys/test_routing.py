@@ -126,13 +126,17 @@ async def test_how_the_providers_stand_is_told(client: Client, provider: Provide
     provider.scripts[:] = [Script((json.dumps(openai_answer("well")).encode(),))]
     await client.complete(question("speak", NEAR))
 
+    # Others have failed here before; one good answer mends it, and the web hears of it a moment later.
     async with asyncio.timeout(10):
-        while (near := await model(client, NEAR))["latency_ms"]["p50"] is None:  # noqa: ASYNC110  # it is told nowhere
+        while not well(near := await model(client, NEAR)):
             await asyncio.sleep(0.1)
 
-    assert near["status"] == "healthy"
     assert near["calls"] > 0
     assert {"until", "since", "why", "error_rate"} <= near.keys()
+
+
+def well(model: dict[str, Any]) -> bool:
+    return model["status"] == "healthy" and model["latency_ms"]["p50"] is not None
 
 
 async def model(client: Client, id: str) -> dict[str, Any]:
