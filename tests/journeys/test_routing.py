@@ -124,11 +124,11 @@ async def test_a_policy_that_makes_no_sense_is_refused_and_changes_nothing(
 
 async def test_how_the_providers_stand_is_told(client: Client, provider: Provider) -> None:
     provider.scripts[:] = [Script((json.dumps(openai_answer("well")).encode(),))]
-    await client.complete(question("speak", NEAR))
 
-    # Others have failed here before; one good answer mends it, and the web hears of it a moment later.
-    async with asyncio.timeout(10):
+    # It failed in other tests before, so it may take a rest and two good answers until it is well.
+    async with asyncio.timeout(30):
         while not well(near := await model(client, NEAR)):
+            await client.complete(question("speak", NEAR))
             await asyncio.sleep(0.1)
 
     assert near["calls"] > 0
