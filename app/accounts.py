@@ -17,7 +17,7 @@ import asyncpg
 from app import own_keys
 from app.api_keys import key_hash, key_prefix, well_formed
 from app.database import Connection, connected
-from app.identity import ORDINARY_SCOPES, SCOPES
+from app.identity import OPERATOR, ORDINARY_SCOPES, SCOPES
 from app.ids import new_id
 from app.outbox import enqueue
 from events.accounts import KeyCreated, KeyRevoked, UserCreated
@@ -121,7 +121,7 @@ async def create_key(
                 sorted(set(models)) if models else None,
                 list(allowed_ips) if allowed_ips else None,
             )
-            await own_keys.say_bounds(connection, str(user_id), str(id))
+            await own_keys.say_bounds(connection, str(user_id), str(id), by=OPERATOR)
         [row] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", id)
     return _key(row)
 
@@ -145,7 +145,7 @@ async def revoke_key(connection: Connection, which: str) -> Revoked:
                 raise AccountRefused(f"{len(several)} keys begin so, name one by its id: {ids}")
         if row["revoked_at"] is None:
             await connection.execute("UPDATE api_keys SET revoked_at = now() WHERE id = $1", row["id"])
-            fact = KeyRevoked(api_key_id=str(row["id"]), key_hash=row["key_hash"])
+            fact = KeyRevoked(api_key_id=str(row["id"]), key_hash=row["key_hash"], by=OPERATOR)
             await _say(connection, fact, account=row["user_id"], subject=row["id"])
             [row] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", row["id"])
     return Revoked(_key(row), row["key_hash"])
@@ -224,7 +224,7 @@ async def _insert_user(connection: Connection, address: str, tier: Tier) -> asyn
         tier,
     )
     if row is not None:
-        await _say(connection, UserCreated(tier=tier), account=row["id"], subject=row["id"])
+        await _say(connection, UserCreated(tier=tier, by=OPERATOR), account=row["id"], subject=row["id"])
     return row
 
 
@@ -258,7 +258,7 @@ async def _insert_key(
         expires_at,
     )
     if id is not None:
-        fact = KeyCreated(api_key_id=str(id), prefix=key_prefix(plain_key), scopes=rights)
+        fact = KeyCreated(api_key_id=str(id), prefix=key_prefix(plain_key), scopes=rights, by=OPERATOR)
         await _say(connection, fact, account=user_id, subject=id)
     return id
 

@@ -56,6 +56,9 @@ must not be able to make others."""
 OPERATOR_SCOPE: Final = EVERY_SCOPE
 SCOPES: Final = (*ORDINARY_SCOPES, KEYS_SCOPE, OPERATOR_SCOPE)
 
+OPERATOR: Final = "operator"
+"""Whoever has the machine: by whom the facts of `./helix user` and the like say they were done."""
+
 Status = Literal["active", "suspended", "deleted"]
 Why = Literal["malformed", "unknown", "revoked", "expired", "suspended", "deleted"]
 
@@ -83,6 +86,11 @@ class Identity:
     @property
     def operator(self) -> bool:
         return OPERATOR_SCOPE in self.scopes
+
+    @property
+    def by(self) -> str:
+        """As facts say who did something (`events.message.By`)."""
+        return f"key:{self.api_key_id}"
 
     @property
     def rights(self) -> Rights:

@@ -15,7 +15,7 @@ import asyncpg
 
 from app.api_keys import key_hash, key_prefix
 from app.database import Connection
-from app.identity import KEYS_SCOPE, OPERATOR_SCOPE, ORDINARY_SCOPES, SCOPES, Identity
+from app.identity import KEYS_SCOPE, OPERATOR, OPERATOR_SCOPE, ORDINARY_SCOPES, SCOPES, Identity
 from app.ids import new_id
 from app.outbox import enqueue
 from events.accounts import KeyChanged, KeyCreated, KeyRevoked
@@ -80,7 +80,8 @@ async def make(connection: Connection, maker: Identity, plain_key: str, name: st
         now = await _maker_now(connection, maker)
         _within(now.rights, rights)
         await _room(connection, maker.account)
-        return await _insert(connection, maker.account, plain_key, name, rights, now.rate_limit, _counted_as(now))
+        limit = now.rate_limit
+        return await _insert(connection, maker.account, maker.by, plain_key, name, rights, limit, _counted_as(now))
 
 
 async def find(connection: Connection, account: str, id: str) -> OwnKey:
@@ -125,7 +126,7 @@ async def change(
         _within(now.rights, wanted)
         changed = replace(found, rights=wanted, name=name if "name" in fields else found.name)
         if changed != found:
-            await _write(connection, maker.account, changed)
+            await _write(connection, maker.account, maker.by, changed)
         return changed
 
 
@@ -142,7 +143,7 @@ async def rotate(
         _alive(found)
         _within(now.rights, found.rights)
         await _room(connection, maker.account)
-        return await _replace(connection, maker.account, found, plain_key, grace)
+        return await _replace(connection, maker.account, maker.by, found, plain_key, grace)
 
 
 async def rotate_for(
@@ -152,10 +153,10 @@ async def rotate_for(
     async with connection.transaction():
         found = await _get(connection, account, id, lock=True)
         _alive(found)
-        return await _replace(connection, account, found, plain_key, grace)
+        return await _replace(connection, account, OPERATOR, found, plain_key, grace)
 
 
-async def revoke(connection: Connection, account: str, id: str) -> OwnKey:
+async def revoke(connection: Connection, account: str, id: str, *, by: str) -> OwnKey:
     """From now on it opens nothing. Doing it again changes nothing. Raises KeyUnknown."""
     async with connection.transaction():
         found = await _get(connection, account, id, lock=True)
@@ -164,13 +165,13 @@ async def revoke(connection: Connection, account: str, id: str) -> OwnKey:
         at: datetime = await connection.fetchval(
             "UPDATE api_keys SET revoked_at = now() WHERE id = $1 RETURNING revoked_at", UUID(found.id)
         )
-        await _say(connection, account, found.id, KeyRevoked(api_key_id=found.id, key_hash=found.key_hash))
+        await _say(connection, account, found.id, KeyRevoked(api_key_id=found.id, key_hash=found.key_hash, by=by))
         return replace(found, revoked_at=at)
 
 
-async def say_bounds(connection: Connection, account: str, id: str) -> None:
+async def say_bounds(connection: Connection, account: str, id: str, *, by: str) -> None:
     """The fact of what a key may do, within the transaction that wrote it. Raises KeyUnknown."""
-    await _say(connection, account, id, _changed(await _get(connection, account, id)))
+    await _say(connection, account, id, _changed(await _get(connection, account, id), by))
 
 
 def status_of(key: OwnKey) -> Literal["active", "expired", "revoked"]:
@@ -255,6 +256,7 @@ async def _room(connection: Connection, account: str) -> None:
 async def _insert(
     connection: Connection,
     account: str,
+    by: str,
     plain_key: str,
     name: str | None,
     rights: Rights,
@@ -279,26 +281,27 @@ async def _insert(
         rights.expires_at,
     )
     made = _key(row)
-    fact = KeyCreated(api_key_id=made.id, prefix=made.prefix, scopes=tuple(sorted(rights.scopes)))
+    fact = KeyCreated(api_key_id=made.id, prefix=made.prefix, scopes=tuple(sorted(rights.scopes)), by=by)
     await _say(connection, account, made.id, fact)
     if rights != Rights(rights.scopes):
-        await _say(connection, account, made.id, _changed(made))
+        await _say(connection, account, made.id, _changed(made, by))
     return made
 
 
 async def _replace(
-    connection: Connection, account: str, found: OwnKey, plain_key: str, grace: timedelta
+    connection: Connection, account: str, by: str, found: OwnKey, plain_key: str, grace: timedelta
 ) -> tuple[OwnKey, OwnKey]:
-    made = await _insert(connection, account, plain_key, found.name, found.rights, found.rate_limit, _counted_as(found))
+    limit = found.rate_limit
+    made = await _insert(connection, account, by, plain_key, found.name, found.rights, limit, _counted_as(found))
     until = datetime.now(UTC) + grace
     if found.rights.expires_at is not None:
         until = min(until, found.rights.expires_at)
     old = replace(found, rights=replace(found.rights, expires_at=until), replaced_by=made.id)
-    await _write(connection, account, old)
+    await _write(connection, account, by, old)
     return old, made
 
 
-async def _write(connection: Connection, account: str, key: OwnKey) -> None:
+async def _write(connection: Connection, account: str, by: str, key: OwnKey) -> None:
     rights = key.rights
     await connection.execute(
         """UPDATE api_keys SET name = $2, scopes = $3, models = $4, allowed_ips = $5, expires_at = $6, replaced_by = $7
@@ -311,10 +314,10 @@ async def _write(connection: Connection, account: str, key: OwnKey) -> None:
         rights.expires_at,
         None if key.replaced_by is None else UUID(key.replaced_by),
     )
-    await _say(connection, account, key.id, _changed(key))
+    await _say(connection, account, key.id, _changed(key, by))
 
 
-def _changed(key: OwnKey) -> KeyChanged:
+def _changed(key: OwnKey, by: str) -> KeyChanged:
     rights = key.rights
     return KeyChanged(
         api_key_id=key.id,
@@ -324,6 +327,7 @@ def _changed(key: OwnKey) -> KeyChanged:
         allowed_ips=None if rights.allowed_ips is None else len(rights.allowed_ips),
         expires_at=rights.expires_at,
         replaced_by=key.replaced_by,
+        by=by,
     )
 
 

@@ -25,7 +25,7 @@ async def find(connection: Connection, account: str) -> tuple[AccountPolicy, dat
     return None if row is None else (read(row["policy"]), row["updated_at"])
 
 
-async def put(connection: Connection, account: str, policy: AccountPolicy) -> datetime:
+async def put(connection: Connection, account: str, policy: AccountPolicy, *, by: str | None = None) -> datetime:
     """Write the whole policy anew → when that was."""
     async with connection.transaction():
         written: datetime = await connection.fetchval(
@@ -34,18 +34,18 @@ async def put(connection: Connection, account: str, policy: AccountPolicy) -> da
             UUID(account),
             policy.model_dump_json(exclude_defaults=True),
         )
-        await _say(connection, account, policy)
+        await _say(connection, account, policy, by)
     return written
 
 
-async def remove(connection: Connection, account: str) -> bool:
+async def remove(connection: Connection, account: str, *, by: str | None = None) -> bool:
     """Whether there was one."""
     async with connection.transaction():
         gone = await connection.fetchval(
             "DELETE FROM routing_policies WHERE user_id = $1 RETURNING user_id", UUID(account)
         )
         if gone is not None:
-            await _say(connection, account, AccountPolicy())
+            await _say(connection, account, AccountPolicy(), by)
     return gone is not None
 
 
@@ -58,7 +58,7 @@ def read(policy: str) -> AccountPolicy:
         raise Unavailable("the account's routing policy is of a newer kind") from None
 
 
-async def _say(connection: Connection, account: str, policy: AccountPolicy) -> None:
+async def _say(connection: Connection, account: str, policy: AccountPolicy, by: str | None) -> None:
     fact = RoutingChanged(
         aliases=len(policy.aliases),
         fallbacks=len(policy.fallbacks),
@@ -66,6 +66,7 @@ async def _say(connection: Connection, account: str, policy: AccountPolicy) -> N
         never=policy.never,
         optimize=policy.optimize,
         cache_ttl_s=policy.cache_ttl_s,
+        by=by,
     )
     envelope = Envelope.begin(fact, id=new_id(), at=datetime.now(UTC), account=account, subject=account)
     await enqueue(connection, envelope)

@@ -7,16 +7,16 @@ from typing import ClassVar
 from pydantic import AwareDatetime
 
 from events.completions import Optimize, Tier
-from events.message import Event
+from events.message import Change
 
 
-class UserCreated(Event):
+class UserCreated(Change):
     type: ClassVar[str] = "user.created"
 
     tier: Tier
 
 
-class KeyCreated(Event):
+class KeyCreated(Change):
     type: ClassVar[str] = "key.created"
 
     api_key_id: str
@@ -24,7 +24,7 @@ class KeyCreated(Event):
     scopes: tuple[str, ...]
 
 
-class KeyRevoked(Event):
+class KeyRevoked(Change):
     """From now on this key opens nothing; every process forgets it."""
 
     type: ClassVar[str] = "key.revoked"
@@ -34,7 +34,7 @@ class KeyRevoked(Event):
     """SHA-256 of the key: what the processes remember it by."""
 
 
-class KeyChanged(Event):
+class KeyChanged(Change):
     """What this key may do is something else from now on, all of it named here; every process forgets what it was."""
 
     type: ClassVar[str] = "key.changed"
@@ -51,7 +51,7 @@ class KeyChanged(Event):
     """The key that it was rotated to."""
 
 
-class RoutingChanged(Event):
+class RoutingChanged(Change):
     """What the account wants of the router is something else from now on; every process forgets what it was."""
 
     type: ClassVar[str] = "routing.changed"

@@ -54,6 +54,17 @@ class Event(Message):
     """Tells what has happened: noun + past. It is never refused and never changed."""
 
 
+By = Annotated[str | None, Field(max_length=64)]
+"""Who did it: `key:<id>`, `person:<id>`, `operator`; None where nobody wrote it down. Ids only, so that it may stay for
+ever (docs/decisions/0027)."""
+
+
+class Change(Event):
+    """Tells that somebody has changed a state: a user, a key, a right, a setting. Each has a row in the audit log."""
+
+    by: By = None
+
+
 class Envelope(BaseModel):
     """When, about whom and because of what a message was said.
 

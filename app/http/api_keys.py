@@ -127,7 +127,7 @@ class ApiKeys:
         maker = await self._maker(request)
         with _worded():
             async with borrowed(self._parts.pool) as connection:
-                revoked = await own_keys.revoke(connection, maker.account, request.path_params["id"])
+                revoked = await own_keys.revoke(connection, maker.account, request.path_params["id"], by=maker.by)
         await self._tell(revoked)
         log.info("key_revoked", account=maker.account, api_key_id=revoked.id, by=maker.api_key_id)
         return _json(_view(revoked))

@@ -20,6 +20,7 @@ from app.http.authentication import identify
 from app.http.json_body import parse_object, read_body
 from app.http.refusals import Refused
 from app.http.shapes import refuse_invalid
+from app.identity import Identity
 from app.wiring import WebParts
 from handlers.rules.policy import AccountPolicy
 
@@ -46,7 +47,7 @@ class RoutingPolicies:
 
     async def show(self, request: Request) -> Response:
         """The policy as it stands; an empty one where the account has written none."""
-        account = await self._account(request)
+        account = (await self._identity(request)).account
         try:
             async with borrowed(self._parts.pool) as connection:
                 found = await routing_policies.find(connection, account)
@@ -56,7 +57,8 @@ class RoutingPolicies:
 
     async def replace(self, request: Request) -> Response:
         """Write the whole policy anew; it holds for requests that come from now on."""
-        account = await self._account(request)
+        identity = await self._identity(request)
+        account = identity.account
         raw = await read_body(request.receive)
         if len(raw) > BODY_BYTES_MAX:
             raise Refused(413, "request_too_large", f"A routing policy has at most {BODY_BYTES_MAX} bytes.")
@@ -64,7 +66,7 @@ class RoutingPolicies:
         policy = self._policy(raw)
         try:
             async with borrowed(self._parts.pool) as connection:
-                written = await routing_policies.put(connection, account, policy)
+                written = await routing_policies.put(connection, account, policy, by=identity.by)
         except Unavailable:
             raise _unavailable() from None
         await self._tell(account)
@@ -72,19 +74,20 @@ class RoutingPolicies:
 
     async def remove(self, request: Request) -> Response:
         """From now on the account has no wishes."""
-        account = await self._account(request)
+        identity = await self._identity(request)
+        account = identity.account
         try:
             async with borrowed(self._parts.pool) as connection:
-                await routing_policies.remove(connection, account)
+                await routing_policies.remove(connection, account, by=identity.by)
         except Unavailable:
             raise _unavailable() from None
         await self._tell(account)
         return Response(orjson.dumps({"object": "routing_policy", "deleted": True}), media_type="application/json")
 
-    async def _account(self, request: Request) -> str:
+    async def _identity(self, request: Request) -> Identity:
         identity = await identify(self._parts, request.scope, "chat")
         request.scope["state"]["account"] = identity.account
-        return identity.account
+        return identity
 
     def _policy(self, raw: bytes) -> AccountPolicy:
         """Raises Refused 400 for a shape that makes no sense, and for a model or provider that there is not."""

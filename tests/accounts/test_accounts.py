@@ -61,9 +61,9 @@ async def test_each_change_is_told_as_a_fact(connection: Connection) -> None:
     await accounts.revoke_key(connection, made.id)
 
     assert await facts(connection) == [
-        UserCreated(tier="free"),
-        KeyCreated(api_key_id=made.id, prefix=key_prefix(key), scopes=("chat", "agents", "prompts")),
-        KeyRevoked(api_key_id=made.id, key_hash=key_hash(key)),
+        UserCreated(tier="free", by="operator"),
+        KeyCreated(api_key_id=made.id, prefix=key_prefix(key), scopes=("chat", "agents", "prompts"), by="operator"),
+        KeyRevoked(api_key_id=made.id, key_hash=key_hash(key), by="operator"),
     ]
 
 
@@ -117,7 +117,7 @@ async def test_what_makes_no_sense_of_a_key_is_refused_and_leaves_nothing(connec
             await attempt
 
     assert await accounts.list_keys(connection) == []
-    assert await facts(connection) == [UserCreated(tier="free")]
+    assert await facts(connection) == [UserCreated(tier="free", by="operator")]
 
 
 async def test_a_key_can_be_named_by_its_id_its_prefix_or_itself(connection: Connection) -> None:
