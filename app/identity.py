@@ -27,6 +27,8 @@ from app.single_flight import SingleFlight
 from events.completions import Tier
 from handlers.rules.key_rights import EVERY_SCOPE, Network, Rights
 from handlers.rules.policy import AccountPolicy
+from handlers.rules.roles import SCOPE_OF, Action, Role
+from handlers.rules.roles import may as role_may
 
 __all__ = ["Identities", "Identity", "Unavailable", "Unknown"]
 
@@ -53,8 +55,11 @@ KEYS_SCOPE: Final = "keys"
 """May make, change and revoke keys of its account. Given by name alone: a key that leaks from a program that only chats
 must not be able to make others."""
 
+ACCOUNT_SCOPE: Final = "account"
+"""May look after the account and its people: team, members, budgets, provider keys, export. Given by name alone too."""
+
 OPERATOR_SCOPE: Final = EVERY_SCOPE
-SCOPES: Final = (*ORDINARY_SCOPES, KEYS_SCOPE, OPERATOR_SCOPE)
+SCOPES: Final = (*ORDINARY_SCOPES, KEYS_SCOPE, ACCOUNT_SCOPE, OPERATOR_SCOPE)
 
 OPERATOR: Final = "operator"
 """Whoever has the machine: by whom the facts of `./helix user` and the like say they were done."""
@@ -65,9 +70,13 @@ Why = Literal["malformed", "unknown", "revoked", "expired", "suspended", "delete
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One key and the account behind it."""
+    """One key, or one person who has signed in, and the account it acts for."""
 
     account: str
+    person: str | None
+    """Who is behind it; None: a team's own key."""
+    role: Role
+    """What the person, or the team's key, is in this account."""
     api_key_id: str
     tier: Tier
     scopes: frozenset[str]
@@ -82,6 +91,8 @@ class Identity:
     """From where it may be used; None: from everywhere."""
     counted_as: str | None = None
     """The key whose rate limit it shares; None: its own."""
+    signed_in: bool = False
+    """By an access token: there is no key, and `api_key_id` names what usage is written down under instead."""
 
     @property
     def operator(self) -> bool:
@@ -90,15 +101,19 @@ class Identity:
     @property
     def by(self) -> str:
         """As facts say who did something (`events.message.By`)."""
-        return f"key:{self.api_key_id}"
+        return f"person:{self.person}" if self.signed_in else f"key:{self.api_key_id}"
 
     @property
     def rights(self) -> Rights:
         return Rights(self.scopes, self.models, self.allowed_ips, self.expires_at)
 
-    def may(self, scope: str) -> bool:
-        """An operator may everything."""
+    def has(self, scope: str) -> bool:
+        """An operator has every scope."""
         return scope in self.scopes or self.operator
+
+    def may(self, action: Action) -> bool:
+        """Whether both the scopes of the key and the role allow it."""
+        return self.has(SCOPE_OF[action]) and role_may(self.role, action)
 
 
 class Unknown(Exception):
@@ -147,6 +162,8 @@ class PostgresRecords:
             return None
         identity = Identity(
             account=str(row["account"]),
+            person=str(row["account"]),
+            role="owner",
             api_key_id=str(row["id"]),
             tier=row["tier"],
             scopes=frozenset(ORDINARY_SCOPES if row["scopes"] is None else row["scopes"]),

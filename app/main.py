@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import structlog
 from redis.asyncio import Redis
@@ -29,6 +30,7 @@ from app.http.leaving import Leaving
 from app.http.messages import Messages
 from app.http.metrics import Metrics, census
 from app.http.models import Models
+from app.http.operations import NEEDS
 from app.http.providers_status import ProvidersStatus
 from app.http.requests import Requests
 from app.http.routing_policy import RoutingPolicies
@@ -49,7 +51,7 @@ def application(chosen: Settings, leaving: Leaving) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         async with web_parts(chosen) as parts, _cache(chosen.cache) as cache:
-            router.routes[:] = routes(parts, cache, leaving)
+            router.routes[:] = routes(replace(parts, needs=NEEDS), cache, leaving)
             log.info("web_started", web=parts.web)
             ready.announce()
             yield

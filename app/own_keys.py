@@ -183,7 +183,7 @@ def status_of(key: OwnKey) -> Literal["active", "expired", "revoked"]:
 
 def default_scopes(maker: Identity) -> frozenset[str]:
     """What a key may do when its maker named no scopes."""
-    return frozenset(scope for scope in ORDINARY_SCOPES if maker.may(scope))
+    return frozenset(scope for scope in ORDINARY_SCOPES if maker.has(scope))
 
 
 _SELECT: Final = """SELECT id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -30,6 +30,7 @@ from app.standing.shared import Shared
 from app.standing.watch import Watch
 from app.vault import Vault
 from handlers.rules.catalogue import Catalogue
+from handlers.rules.roles import Action
 
 if TYPE_CHECKING:
     from app.providers.world import World
@@ -64,6 +65,8 @@ class WebParts:
     web: str
     """The name of this process on the log, new at every start."""
     guesses: Guesses = field(default_factory=Guesses)
+    needs: Mapping[tuple[str, str], Action] = field(default_factory=dict)
+    """(method, path of a route) → what it does, and so what `identify` asks for; what is not in it is not opened."""
 
 
 @dataclass(frozen=True, slots=True)

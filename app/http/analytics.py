@@ -91,7 +91,7 @@ class Analytics:
         return _json(_optimized(found, asked_again, self._parts.catalogue, since, until))
 
     async def _account(self, request: Request) -> str:
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         return identity.account
 

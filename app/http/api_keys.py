@@ -27,7 +27,7 @@ from app.http.json_body import parse_object, read_body
 from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyView, NewKeyView
 from app.http.refusals import Refused
 from app.http.shapes import refuse_invalid
-from app.identity import KEYS_SCOPE, Identity
+from app.identity import Identity
 from app.own_keys import KeyEnded, KeyRefused, KeyUnknown, MakerEnded, OwnKey, RightLacking
 from app.wiring import WebParts
 from handlers.rules.key_rights import Rights
@@ -146,7 +146,7 @@ class ApiKeys:
         return _json(_new(made, key), 201)
 
     async def _maker(self, request: Request) -> Identity:
-        identity = await identify(self._parts, request.scope, KEYS_SCOPE)
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         return identity
 

@@ -14,6 +14,7 @@ from app.http.client_address import client_address, within
 from app.http.refusals import Refused, retry_after
 from app.identity import Identity, Unknown
 from app.wiring import WebParts
+from handlers.rules.roles import SCOPE_OF, Action
 
 WATCH_S: Final = 2.0
 """A revoked key is to be over within five seconds, and word of it takes one."""
@@ -38,9 +39,12 @@ def key_of(headers: Headers) -> str | None:
     return header(headers, b"x-api-key")
 
 
-async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
-    """The identity behind the request. Raises Refused: 401 without a good key, 403 when the key may not do `scope` or is
-    used from where it may not be, 429 where too many wrong keys came from, 503 when the key must be looked up and cannot be."""
+async def identify(parts: WebParts, request: Scope) -> Identity:
+    """Who comes to the matched route, once it is clear that he may do what it does (its row in `operations`).
+
+    Raises Refused: 401 without a good key, 403 when the key's scopes or the role do not allow it or it is used from where
+    it may not be, 429 where too many wrong keys came from, 503 when the key must be looked up and cannot be.
+    """
     identities = parts.identities
     key = key_of(request["headers"])
     if key is None:
@@ -60,18 +64,29 @@ async def identify(parts: WebParts, request: Scope, scope: str) -> Identity:
             raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
-    _allow(parts, request, identity, scope)
+    _allow(parts, request, identity)
     return identity
 
 
-def _allow(parts: WebParts, request: Scope, identity: Identity, scope: str) -> None:
-    """Raises Refused 403 when this key may not do this, or not from here."""
+def _allow(parts: WebParts, request: Scope, identity: Identity) -> None:
+    """The one place where scopes and roles are enforced. Raises Refused 403 when this one may not do this, or not from
+    here; KeyError for a route without a row, which so opens to nobody."""
     if identity.allowed_ips is not None:
         address = client_address(request, parts.settings.trusted_proxies)
         if address is None or not within(address, identity.allowed_ips):
             raise Refused(403, "ip_not_allowed", "This key may not be used from this address.")
-    if not identity.may(scope):
+    action = action_of(parts, request)
+    if identity.may(action):
+        return
+    if not identity.has(scope := SCOPE_OF[action]):
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
+    raise Refused(403, "role_missing", f"Who is {identity.role} of this account may not do this: `{action}`.")
+
+
+def action_of(parts: WebParts, request: Scope) -> Action:
+    """What the matched route does."""
+    method = request["method"]
+    return parts.needs["GET" if method == "HEAD" else method, request["route"].path_format]
 
 
 class Watch:
@@ -94,7 +109,7 @@ def watched(parts: WebParts, request: Scope, interrupt: Callable[[], None]) -> I
         while not watch.over:
             await asyncio.sleep(WATCH_S)
             try:
-                _allow(parts, request, parts.identities.cached(key) or await parts.identities.of(key), "chat")
+                _allow(parts, request, parts.identities.cached(key) or await parts.identities.of(key))
             except (Unknown, Refused):
                 watch.over = True
             except Unavailable:

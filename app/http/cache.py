@@ -63,7 +63,7 @@ class Cache:
         )
 
     async def _account(self, request: Request) -> str:
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         return identity.account
 

@@ -64,7 +64,7 @@ class Completions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts, headers, state = self._parts, scope["headers"], scope["state"]
-        identity = await identify(parts, scope, "chat")
+        identity = await identify(parts, scope)
         state["account"] = identity.account
         if parts.shedding.full_for(identity.account):
             raise Refused(

@@ -99,7 +99,8 @@ def _section(group: str) -> str:
 
 
 def _operation(each: Operation) -> str:
-    key = "" if each.needs_key else '<span class="open">no key</span>'
+    needs = f"<code>{each.action}</code>" if each.action else "no key"
+    key = f'<span class="open">{needs}</span>'
     said = [
         f'<article id="{_anchor(each)}"><h3>{escape(each.title)}</h3>',
         f'<p class="route"><b class="{each.method.lower()}">{each.method}</b> <code>{escape(each.path)}</code>{key}</p>',

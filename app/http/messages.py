@@ -100,7 +100,7 @@ class Messages:
     async def count_tokens(self, request: Request) -> Response:
         """How many tokens a question would take: an estimate of ours, which costs nothing."""
         headers: Headers = request.scope["headers"]
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         raw = await read_body(request.receive)
         body = shaped(CountBody, parse_object(raw))

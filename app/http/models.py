@@ -53,11 +53,11 @@ class Models:
 
     async def list(self, request: Request) -> Response:
         """All models; a page of them for who asks with a limit."""
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         return Response(self._family(request, identity).page(request), media_type="application/json")
 
     async def show(self, request: Request) -> Response:
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         id = request.path_params["id"]
         view = self._family(request, identity).known.get(id)
         if view is None:

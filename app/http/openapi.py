@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.http.operations import OPERATIONS, Answer, Operation, Parameter
+from handlers.rules.roles import SCOPE_OF
 
 VERSION: Final = "0.1.0"
 
@@ -80,6 +81,8 @@ def _operation(each: Operation) -> Json:
         "responses": {str(status): _answer(each, status, answer) for status, answer in each.answers.items()},
         "security": [{"bearer": []}, {"header": []}] if each.needs_key else [],
     }
+    if each.action is not None:
+        said["x-helix-needs"] = {"action": each.action, "scope": SCOPE_OF[each.action]}
     if each.body is not None:
         content: Json = {"schema": _ref(each.body)}
         if each.example:

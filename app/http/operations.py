@@ -6,7 +6,7 @@ One rule: a route is not done before it stands here; a test compares this table 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from pydantic import BaseModel
@@ -39,6 +39,7 @@ from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
 from app.http.shapes import ChatBody
 from handlers.rules.policy import AccountPolicy
+from handlers.rules.roles import Action
 
 Where = Literal["path", "query", "header"]
 Kind = Literal["string", "integer", "boolean"]
@@ -72,9 +73,14 @@ class Operation:
     body: type[BaseModel] | None = None
     example: str = ""
     """A body to try, or the query of a GET."""
-    needs_key: bool = True
     streams: bool = False
     """May answer with server-sent events instead."""
+    action: Action | None = field(kw_only=True)
+    """What it does, and so which scope and role it needs (`handlers.rules.roles`); None: no key at all."""
+
+    @property
+    def needs_key(self) -> bool:
+        return self.action is not None
 
 
 _IDEMPOTENCY = Parameter(
@@ -121,7 +127,7 @@ _REFUSALS: Final = {
     400: "The body or a parameter is wrong; `param` names it.",
     401: "No key, or one that opens nothing.",
     402: "The account has nothing left to spend.",
-    403: "The key may not do this.",
+    403: "The key or the role may not do this.",
     404: "There is no such thing, or it belongs to somebody else.",
     409: "It is not in a state for this.",
     422: "The idempotency key was used with another body.",
@@ -152,6 +158,7 @@ OPERATIONS: Final = (
         ChatBody,
         '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}',
         streams=True,
+        action="completions.ask",
     ),
     Operation(
         "POST",
@@ -164,6 +171,7 @@ OPERATIONS: Final = (
         ChatBody,
         '{"optimize": "cost", "messages": [{"role": "user", "content": "Hello!"}]}',
         streams=True,
+        action="completions.ask",
     ),
     Operation(
         "POST",
@@ -177,6 +185,7 @@ OPERATIONS: Final = (
         MessagesBody,
         '{"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}',
         streams=True,
+        action="completions.ask",
     ),
     Operation(
         "POST",
@@ -188,6 +197,7 @@ OPERATIONS: Final = (
         (_VERSION,),
         CountBody,
         '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}',
+        action="completions.ask",
     ),
     Operation(
         "POST",
@@ -201,6 +211,7 @@ OPERATIONS: Final = (
         ResponsesBody,
         '{"model": "auto", "input": "Hello!"}',
         streams=True,
+        action="completions.ask",
     ),
     Operation(
         "GET",
@@ -215,6 +226,7 @@ OPERATIONS: Final = (
             Parameter("starting_after", "query", "Only events behind the one of this sequence number.", "integer"),
         ),
         streams=True,
+        action="requests.read",
     ),
     Operation(
         "DELETE",
@@ -224,6 +236,7 @@ OPERATIONS: Final = (
         "Its content is gone for good; the request's metadata and price stay. One that runs is stopped first.",
         {200: Answer("It is deleted.", DeletedResponse)} | _refusals(401, 404, 409, 429),
         (_RESPONSE,),
+        action="requests.write",
     ),
     Operation(
         "POST",
@@ -233,6 +246,7 @@ OPERATIONS: Final = (
         "Stops the provider call, whether in the background or not. What was used until then is recorded.",
         {200: Answer("The response.", ResponseView)} | _refusals(401, 404, 429),
         (_RESPONSE,),
+        action="requests.write",
     ),
     Operation(
         "GET",
@@ -249,6 +263,7 @@ OPERATIONS: Final = (
             Parameter("include", "query", "Taken, and without effect: everything is shown."),
         ),
         example="?limit=10&order=asc",
+        action="requests.read",
     ),
     Operation(
         "POST",
@@ -260,6 +275,7 @@ OPERATIONS: Final = (
         _ASKING,
         EmbeddingsBody,
         '{"model": "sandbox/embed", "input": "Hello!"}',
+        action="completions.ask",
     ),
     Operation(
         "GET",
@@ -275,6 +291,7 @@ OPERATIONS: Final = (
             Parameter("before_id", "query", "Those in front of this model."),
             Parameter("anthropic-version", "header", "Anthropic's clients send it."),
         ),
+        action="models.read",
     ),
     Operation(
         "GET",
@@ -284,6 +301,7 @@ OPERATIONS: Final = (
         "A model by its id, or by `provider/id` as it stands, with its slash.",
         {200: Answer("The model.", ModelView)} | _refusals(401, 404, 429),
         (Parameter("id", "path", "The id of the model."),),
+        action="models.read",
     ),
     Operation(
         "GET",
@@ -301,6 +319,7 @@ OPERATIONS: Final = (
             Parameter("model", "query", "Only those that asked for this model."),
         ),
         example="?limit=10&status=completed",
+        action="requests.read",
     ),
     Operation(
         "GET",
@@ -311,6 +330,7 @@ OPERATIONS: Final = (
         {200: Answer("The request.", RequestView)} | _refusals(400, 401, 404, 429),
         (_REQUEST, Parameter("wait", "query", "Seconds to wait for its end, up to 60.", "integer")),
         example="?wait=30",
+        action="requests.read",
     ),
     Operation(
         "GET",
@@ -325,6 +345,7 @@ OPERATIONS: Final = (
             Parameter("after", "query", "Only events behind this one."),
             Parameter("Last-Event-ID", "header", "The same, as browsers send it."),
         ),
+        action="requests.read",
     ),
     Operation(
         "POST",
@@ -334,6 +355,7 @@ OPERATIONS: Final = (
         "Stops the provider call. What was used until then is recorded.",
         {200: Answer("The request.", RequestView)} | _refusals(401, 404, 409, 429),
         (_REQUEST,),
+        action="requests.write",
     ),
     Operation(
         "DELETE",
@@ -342,6 +364,7 @@ OPERATIONS: Final = (
         "Forget kept answers",
         "From now on none of the account's kept answers is given any more, in every process.",
         {200: Answer("They are forgotten.", CacheForgotten)} | _refusals(401, 429, 503),
+        action="requests.write",
     ),
     Operation(
         "GET",
@@ -352,6 +375,7 @@ OPERATIONS: Final = (
         {200: Answer("The numbers.", CacheStats)} | _refusals(400, 401, 429, 503),
         (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
         example="?days=7",
+        action="usage.read",
     ),
     Operation(
         "GET",
@@ -366,6 +390,7 @@ OPERATIONS: Final = (
             Parameter("group_by", "query", "What is added up.", choices=GROUPS),
         ),
         example="?group_by=day",
+        action="usage.read",
     ),
     Operation(
         "GET",
@@ -377,6 +402,7 @@ OPERATIONS: Final = (
         {200: Answer("The sums, and how far to trust them.", CostOptimization)} | _refusals(400, 401, 404, 429, 503),
         (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
         example="?days=30",
+        action="usage.read",
     ),
     Operation(
         "GET",
@@ -385,6 +411,7 @@ OPERATIONS: Final = (
         "How the providers stand",
         "Every provider and model: whether it rests, since when and why, how many calls fail, and how long they take.",
         {200: Answer("The latest minute.", ProvidersStatusView)} | _refusals(401, 429, 503),
+        action="models.read",
     ),
     Operation(
         "GET",
@@ -393,6 +420,7 @@ OPERATIONS: Final = (
         "The account's routing policy",
         "Aliases, fallback chains, and which providers may be asked.",
         {200: Answer("The policy.", RoutingPolicyView)} | _refusals(401, 429, 503),
+        action="routing.read",
     ),
     Operation(
         "PUT",
@@ -403,6 +431,7 @@ OPERATIONS: Final = (
         {200: Answer("The policy.", RoutingPolicyView)} | _refusals(400, 401, 429, 503),
         body=AccountPolicy,
         example='{"aliases": {"fast": "auto"}, "fallbacks": {}, "never": [], "optimize": "speed"}',
+        action="routing.write",
     ),
     Operation(
         "DELETE",
@@ -411,6 +440,7 @@ OPERATIONS: Final = (
         "Delete the routing policy",
         "From now on the account has no wishes of its own.",
         {200: Answer("It is gone.", RoutingPolicyDeleted)} | _refusals(401, 429, 503),
+        action="routing.write",
     ),
     Operation(
         "POST",
@@ -422,6 +452,7 @@ OPERATIONS: Final = (
         {201: Answer("The key.", NewKeyView)} | _refusals(400, 401, 403, 503),
         body=KeyCreate,
         example='{"name": "batch", "scopes": ["chat"], "models": ["sandbox/echo"]}',
+        action="keys.write",
     ),
     Operation(
         "GET",
@@ -435,6 +466,7 @@ OPERATIONS: Final = (
             Parameter("after", "query", "Those older than this key."),
         ),
         example="?limit=10",
+        action="keys.read",
     ),
     Operation(
         "GET",
@@ -444,6 +476,7 @@ OPERATIONS: Final = (
         "What it may do and when it was last used; the key itself is not kept.",
         {200: Answer("The key.", KeyView)} | _refusals(401, 403, 404, 503),
         (_KEY,),
+        action="keys.read",
     ),
     Operation(
         "PATCH",
@@ -455,6 +488,7 @@ OPERATIONS: Final = (
         (_KEY,),
         body=KeyChange,
         example='{"name": "nightly batch"}',
+        action="keys.write",
     ),
     Operation(
         "DELETE",
@@ -464,6 +498,7 @@ OPERATIONS: Final = (
         "It opens nothing any more, everywhere within seconds. It stays in the list.",
         {200: Answer("The key.", KeyView)} | _refusals(401, 403, 404, 503),
         (_KEY,),
+        action="keys.write",
     ),
     Operation(
         "POST",
@@ -475,6 +510,7 @@ OPERATIONS: Final = (
         (_KEY,),
         body=KeyRotate,
         example='{"grace_s": 3600}',
+        action="keys.write",
     ),
     Operation(
         "GET",
@@ -483,7 +519,7 @@ OPERATIONS: Final = (
         "The process runs",
         "Answers as long as the process does.",
         {200: Answer("It runs.", HealthView)},
-        needs_key=False,
+        action=None,
     ),
     Operation(
         "GET",
@@ -492,7 +528,7 @@ OPERATIONS: Final = (
         "Everything answers",
         "Log, cache and Postgres answer, migrations are at head.",
         {200: Answer("All answer.", HealthView), 503: Answer("`checks` says which does not.", HealthView)},
-        needs_key=False,
+        action=None,
     ),
     Operation(
         "GET",
@@ -501,7 +537,7 @@ OPERATIONS: Final = (
         "Everything answers, by its older name",
         "Another name of `/readyz`.",
         {200: Answer("All answer.", HealthView), 503: Answer("`checks` says which does not.", HealthView)},
-        needs_key=False,
+        action=None,
     ),
     Operation(
         "GET",
@@ -510,7 +546,7 @@ OPERATIONS: Final = (
         "Metrics",
         "The counts of this machine, for Prometheus.",
         {200: Answer("Prometheus' text format.", media="text/plain")},
-        needs_key=False,
+        action=None,
     ),
     Operation(
         "GET",
@@ -519,7 +555,7 @@ OPERATIONS: Final = (
         "This description",
         "OpenAPI 3.1, for programs.",
         {200: Answer("The document.")},
-        needs_key=False,
+        action=None,
     ),
     Operation(
         "GET",
@@ -528,6 +564,11 @@ OPERATIONS: Final = (
         "This description, for people",
         "One page that needs nothing from elsewhere.",
         {200: Answer("The page.", media="text/html")},
-        needs_key=False,
+        action=None,
     ),
 )
+
+NEEDS: Final[Mapping[tuple[str, str], Action]] = {
+    (each.method, each.path): each.action for each in OPERATIONS if each.action is not None
+}
+"""What `identify` asks of whoever comes to (method, path)."""

@@ -44,7 +44,7 @@ class ProvidersStatus:
 
     async def show(self, request: Request) -> Response:
         """Every provider, with its models."""
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         if time.monotonic() >= self._until:
             try:

@@ -108,7 +108,7 @@ class Requests:
 
     async def list(self, request: Request) -> Response:
         """The account's requests, newest first."""
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = account = identity.account
         limit, after, status, model = _page(request)
         views: dict[str, Json] = {}
@@ -146,7 +146,7 @@ class Requests:
 
     async def _whose(self, request: Request) -> tuple[str, str]:
         """The account that asks and the id it asks for. An id that is none is as unknown as another account's."""
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         id = request.path_params["id"]
         if not _ID.fullmatch(id):

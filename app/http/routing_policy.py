@@ -85,7 +85,7 @@ class RoutingPolicies:
         return Response(orjson.dumps({"object": "routing_policy", "deleted": True}), media_type="application/json")
 
     async def _identity(self, request: Request) -> Identity:
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         return identity
 

@@ -116,7 +116,7 @@ class Responses:
 
     async def _found(self, request: Request) -> tuple[str, KeptResponse]:
         """The account that asks, and the response it asks for. Raises Refused 404 when it has none such."""
-        identity = await identify(self._parts, request.scope, "chat")
+        identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         id = request_of(request.path_params["id"])
         found = await self._store.find(identity.account, id) if _REQUEST.fullmatch(id) else None

@@ -54,6 +54,8 @@ class HandClock:
 
 ALICE = Identity(
     account=ACCOUNT,
+    person=ACCOUNT,
+    role="owner",
     api_key_id="01900000-0000-7000-8000-0000000000aa",
     tier="pro",
     scopes=frozenset({"chat"}),

@@ -227,9 +227,16 @@ async def test_a_use_that_could_not_be_written_is_written_later() -> None:
 def test_an_operator_may_everything_and_others_what_their_scopes_say() -> None:
     def may(*scopes: str) -> list[bool]:
         identity: Identity = replace(ALICE, scopes=frozenset(scopes))
-        return [identity.may("chat"), identity.may("admin"), identity.operator]
+        return [identity.has("chat"), identity.may("completions.ask"), identity.has("admin"), identity.operator]
 
-    assert may() == [False, False, False]
-    assert may("chat") == [True, False, False]
-    assert may("prompts") == [False, False, False]
-    assert may("admin") == [True, True, True]
+    assert may() == [False, False, False, False]
+    assert may("chat") == [True, True, False, False]
+    assert may("prompts") == [False, False, False, False]
+    assert may("admin") == [True, True, True, True]
+
+
+def test_a_role_bounds_what_the_scopes_would_allow() -> None:
+    viewer = replace(ALICE, scopes=frozenset({"chat", "admin"}), role="viewer")
+
+    assert viewer.may("requests.read")
+    assert not viewer.may("completions.ask")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import cast
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from app.api_keys import new_key
 from app.http.authentication import identify
@@ -14,8 +17,10 @@ from app.http.refusals import Refused
 from app.http.throttle import ADDRESSES_MAX, GUESS_EVERY_S, GUESSES_AT_ONCE, Guesses
 from app.identity import Found, Identities
 from app.wiring import WebParts
+from handlers.rules.roles import Action
 from tests.accounts.records import ALICE, FakeRecords
 
+ROUTE = Route("/somewhere", PlainTextResponse())
 HERE = ip_address("203.0.113.7")
 ELSEWHERE = ip_address("203.0.113.8")
 
@@ -76,19 +81,21 @@ class Proxies:
 
 @dataclass(frozen=True)
 class Parts:
-    """The three of a web process's parts that tell whose a request is."""
+    """Those of a web process's parts that tell whose a request is."""
 
     identities: Identities
     settings: Proxies = Proxies()
     guesses: Guesses = field(default_factory=lambda: Guesses(Clock()))
+    needs: Mapping[tuple[str, str], Action] = field(default_factory=lambda: {("GET", ROUTE.path): "models.read"})
 
 
 async def asked(parts: Parts, key: str, peer: str = "203.0.113.7", **headers: str) -> int:
     """The status that this key meets."""
     told = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"client": (peer, 1), "headers": [(b"authorization", f"Bearer {key}".encode()), *told]}
+    sent = [(b"authorization", f"Bearer {key}".encode()), *told]
+    scope = {"client": (peer, 1), "method": "GET", "route": ROUTE, "headers": sent}
     try:
-        await identify(cast(WebParts, parts), scope, "chat")
+        await identify(cast(WebParts, parts), scope)
     except Refused as refused:
         return refused.status
     return 200
