@@ -69,6 +69,21 @@ class KeyRing:
         except InvalidTag:
             raise RingRefused(f"data key {number} of account {account} is damaged") from None
 
+    def seal(self, purpose: str, content: bytes) -> bytes:
+        """What lies with us for hours and belongs to no account → nonce and ciphertext under `current`, bound to its purpose."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._ciphers[self.current].encrypt(nonce, content, f"content: {purpose}".encode())
+
+    def open(self, purpose: str, sealed: bytes, sealed_by: str) -> bytes:
+        """Raises RingRefused when the key that sealed it is not in the ring, or it has been changed."""
+        cipher = self._ciphers.get(sealed_by)
+        if cipher is None:
+            raise RingRefused(f"{purpose} is sealed by key {sealed_by}, which API_KEY_ENCRYPTION_KEY does not hold")
+        try:
+            return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], f"content: {purpose}".encode())
+        except InvalidTag:
+            raise RingRefused(f"{purpose} is damaged") from None
+
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(self._ciphers)})"
 

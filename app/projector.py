@@ -20,10 +20,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import outbox, partitions, ready, telemetry, trimmer
+from app import mail, outbox, partitions, ready, telemetry, trimmer
 from app.continuity import compare
+from app.key_ring import KeyRing
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
+from app.mail.choice import post_of
 from app.postgres import engine
 from app.readers import Extent, LogSource, Watch, extent, rest_the_collector
 from app.settings import Settings, settings
@@ -66,6 +68,7 @@ async def serve(chosen: Settings) -> None:
         stream = await Log(chosen.log, name="projector", partitions=chosen.helix_partitions).open()
         stack.push_async_callback(stream.close)
         database = await stack.enter_async_context(engine(chosen.database, f"{PROJECTOR} {chosen.helix_process_name}"))
+        ring, post = KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()), post_of(chosen)
         compared = await _stand_by_for_the_right_log(stream, database)
         watch = Watch()
         runners = []
@@ -80,6 +83,7 @@ async def serve(chosen: Settings) -> None:
                 for runner in runners:
                     tasks.create_task(runner.run())
                 tasks.create_task(outbox.publish_always(chosen.database, stream))
+                tasks.create_task(mail.send_always(chosen.database, ring, post))
                 tasks.create_task(partitions.keep(database))
                 tasks.create_task(trimmer.keep_short(stream, database))
                 tasks.create_task(_look_after(runners, database, stream, watch, compared))

@@ -53,6 +53,19 @@ class Settings(BaseSettings):
     helix_sandbox_url: str | None = None
     """Where the sandbox provider listens; set by `up` when no provider key is."""
 
+    jwt_secret_key: SecretStr = SecretStr("")
+    """Signs access tokens: 32 bytes or more as text. Several, separated by commas, during a rotation: the first signs, all
+    are believed. Without it nobody signs in."""
+    helix_public_url: str | None = None
+    """Where people reach this Helix, such as https://helix.example: mails link there. This machine where it is not set."""
+    sendgrid_api_key: SecretStr | None = None
+    sendgrid_base_url: str = "https://api.sendgrid.com"
+    smtp_url: SecretStr | None = None
+    """smtp://user:password@host:587 or smtps://…:465; used where there is no SENDGRID_API_KEY."""
+    mail_from: str = "Helix <helix@localhost>"
+    helix_mail_dir: Path | None = None
+    """Where mails are kept that go nowhere; set by `up` when neither SENDGRID_API_KEY nor SMTP_URL is."""
+
     sentry_dsn: SecretStr | None = None
 
     max_connections_per_user: int | None = Field(default=None, ge=1)
@@ -119,6 +132,11 @@ class Settings(BaseSettings):
                 "ENABLE_SEMANTIC_CACHE needs HELIX_SEMANTIC_CACHE_MODEL, the embedding model to compare with"
             )
         return self
+
+    @property
+    def public_url(self) -> str:
+        """Without a slash at its end."""
+        return (self.helix_public_url or f"http://{self.helix_host}:{self.port}").rstrip("/")
 
     @cached_property
     def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -23,6 +23,8 @@ from app.live.listen import Listener
 from app.log import Log
 from app.log.connection import LogRefused
 from app.log.count import OtherCount, agree
+from app.mail import Mails
+from app.mail.choice import has_post, post_of
 from app.providers.catalogue import load_catalogue
 from app.settings import Settings
 from app.shedding import Shedding
@@ -64,6 +66,8 @@ class WebParts:
     """How the providers stand, as the workers have written it down."""
     web: str
     """The name of this process on the log, new at every start."""
+    mails: Mails
+    """Where mails to people are put in; the projector sends them."""
     guesses: Guesses = field(default_factory=Guesses)
     needs: Mapping[tuple[str, str], Action] = field(default_factory=dict)
     """(method, path of a route) → what it does, and so what `identify` asks for; what is not in it is not opened."""
@@ -125,6 +129,7 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             answers,
             standing,
             web,
+            Mails(_ring(settings), has_post(settings)),
         )
 
 
@@ -170,6 +175,7 @@ async def preflight(settings: Settings) -> None:
     cannot be reached, does not keep what it acknowledges, or was made with another number of partitions."""
     try:
         _ring(settings)
+        post_of(settings)
         _embeds(settings, load_catalogue(settings))
         faults = await check_log(settings.log)
         if faults and not settings.helix_allow_unsafe_log:

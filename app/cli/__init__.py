@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "user": "app.cli.accounts:user",
     "key": "app.cli.accounts:key",
     "vault": "app.cli.accounts:vault",
+    "mail": "app.cli.mail:mail",
     "replay": "app.cli.replay:replay",
     "log": "app.cli.log:log",
     "parked": "app.cli.log:parked",

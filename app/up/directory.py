@@ -18,6 +18,8 @@ ROOT: Final = Path(__file__).parent.parent.parent
 TURN_S: Final = 1.0
 """Commands beside an `up` look at the lock for an instant; starting waits this long for them to look away."""
 POLL_S: Final = 0.05
+MAILS: Final = "mails"
+"""Where an `up` without a mail server keeps what it would have sent."""
 
 
 class Pids(TypedDict):

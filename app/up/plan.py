@@ -21,7 +21,7 @@ from app.kept import kept
 from app.settings import PROVIDER_KEYS, Settings, settings
 from app.sockets import VARIABLE as LISTEN_FD
 from app.sockets import listen
-from app.up.directory import Directory, Facts
+from app.up.directory import MAILS, Directory, Facts
 from app.up.prepare import ADMIN_KEY, API_KEY
 from app.up.program import PROCESS_NAME, Program
 from app.up.voice import Voice
@@ -99,16 +99,21 @@ def plan(directory: Directory, host: str, port: int) -> Plan:
     if not any(os.environ.get(f"{name.upper()}_API_KEY") for name in PROVIDER_KEYS):
         sandbox = listen("127.0.0.1", 0)
         given["HELIX_SANDBOX_URL"] = f"http://127.0.0.1:{sandbox.getsockname()[1]}"
+    if not os.environ.get("SENDGRID_API_KEY") and not os.environ.get("SMTP_URL"):
+        given["HELIX_MAIL_DIR"] = str(directory.path / MAILS)
     metrics = _emptied(directory.path / "metrics")
     given["HELIX_METRICS_DIR"] = given["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     given["HELIX_HOST"], given["PORT"] = host, str(bound_port)
-    os.environ.update(given)
     shown = "127.0.0.1" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    base_url = f"http://{shown}:{bound_port}"
+    if not os.environ.get("HELIX_PUBLIC_URL"):
+        given["HELIX_PUBLIC_URL"] = base_url
+    os.environ.update(given)
     return Plan(
         settings=settings(),
         environment=dict(os.environ),
         listener=listener,
-        base_url=f"http://{shown}:{bound_port}",
+        base_url=base_url,
         servers=servers,
         sandbox=sandbox,
         api_key=kept(directory.secret_file("api_key"), new_key),
