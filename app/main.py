@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from app import migrate, ready, telemetry
+from app import collector, migrate, ready, telemetry
 from app.database import borrowed
 from app.http import docs, openapi
 from app.http.analytics import Analytics
@@ -52,6 +52,7 @@ def application(chosen: Settings, leaving: Leaving) -> ASGIApp:
     async def life(app: Starlette) -> AsyncIterator[None]:
         async with web_parts(chosen) as parts, _cache(chosen.cache) as cache:
             router.routes[:] = routes(replace(parts, needs=NEEDS), cache, leaving)
+            collector.rest()
             log.info("web_started", web=parts.web)
             ready.announce()
             yield

@@ -20,14 +20,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app import mail, outbox, partitions, ready, telemetry, trimmer
+from app import collector, mail, outbox, partitions, ready, telemetry, trimmer
 from app.continuity import compare
 from app.key_ring import KeyRing
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
 from app.mail.choice import post_of
 from app.postgres import engine
-from app.readers import Extent, LogSource, Watch, extent, rest_the_collector
+from app.readers import Extent, LogSource, Watch, extent
 from app.settings import Settings, settings
 from app.wiring import preflight
 from projections import PROJECTIONS
@@ -180,7 +180,7 @@ def run() -> None:
     chosen = settings()
     telemetry.configure(chosen, "projector")
     asyncio.run(preflight(chosen))
-    rest_the_collector()
+    collector.rest(collector.ALLOCATIONS_OF_READERS)
     try:
         uvloop.run(_until_told(chosen))
     except ExceptionGroup as faults:

@@ -6,10 +6,8 @@ passed; the two meet whenever a reader stands at the end.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -20,17 +18,6 @@ from app.log.keys import events
 from projections.projection import BEGINNING, order
 
 log = structlog.get_logger()
-
-
-_ALLOCATIONS: Final = 50_000
-"""Objects of about three thousand events between two rounds of the garbage collector."""
-
-
-def rest_the_collector() -> None:
-    """For a process that does nothing but read events: what is loaded by now stays, and events hold no cycles. Python's
-    own pace of collecting takes a quarter of the time."""
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 20, 100)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,17 @@ may quote what it choked on.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, cast
 
 import orjson
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, values
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from app.lines import Libraries, Lines
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ TRACES_SHARE = 0.1
 
 FRAMES_MAX = 40
 """Innermost frames told of an exception; recursion would fill a disk."""
+
+_PROCESS = os.getpid()
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    # It asks the system for the process's number at each count, in case the process has forked. Ours never do.
+    values.ValueClass = values.MultiProcessValue(lambda: _PROCESS)  # type: ignore[no-untyped-call]  # the library's
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 """From an answer out of memory to the longest completion."""
@@ -119,15 +126,15 @@ def _configure_logs(level: int, process: str) -> None:
         name_process,
         tell_exception,
     ]
+    lines = Lines(sys.stderr.buffer)
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=lines,
         cache_logger_on_first_use=True,
     )
-    # What the libraries say through the standard library goes the same way.
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(
+    libraries = Libraries(lines)
+    libraries.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, first_line, *shared],
             processors=[
@@ -136,7 +143,7 @@ def _configure_logs(level: int, process: str) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[lines], level=max(level, logging.INFO), force=True)
+    logging.basicConfig(handlers=[libraries], level=max(level, logging.INFO), force=True)
     for chatty in ("LiteLLM", "httpx", "aiohttp.access", "uvicorn.access"):
         # At lower levels these tell addresses and bodies of calls.
         logging.getLogger(chatty).setLevel(logging.WARNING)

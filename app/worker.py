@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
 
-from app import ready, telemetry
+from app import collector, ready, telemetry
 from app.consumers import dismiss_always
 from app.ids import new_id
 from app.jobs import BATCH, PAUSE_S, Worker
@@ -125,6 +125,7 @@ def application(chosen: Settings) -> FastStream:
                     keep_patiently(parts.pool, prices_in(parts.providers.catalogue)), name="keep prices"
                 ),
             ]
+            collector.rest()
             log.info("worker_started", consumer=consumer, partitions=chosen.helix_partitions)
             yield  # FastStream reads until it is told to stop, and has stopped reading when it comes back
             for task in beside:

@@ -76,14 +76,15 @@ def _utc(at: datetime | None) -> datetime | None:
 
 
 async def _rebuild(name: str, wish: Wish, *, quiet: bool) -> Result:
+    from app import collector
     from app.log import Log
     from app.postgres import engine
-    from app.readers import LogSource, extent, rest_the_collector
+    from app.readers import LogSource, extent
     from projections import PROJECTIONS, archive
     from projections.rebuild import rebuild
 
     chosen = settings()
-    rest_the_collector()
+    collector.rest(collector.ALLOCATIONS_OF_READERS)
     stream = await Log(chosen.log, name="replay", partitions=chosen.helix_partitions).open()
     try:
         async with engine(chosen.database) as database:
