@@ -5,10 +5,19 @@ from typing import Final
 
 from projections.adjustments import USAGE_ADJUSTMENTS
 from projections.archive import ARCHIVE
+from projections.audit import AUDIT
 from projections.conversations import CONVERSATIONS
 from projections.projection import Projection
 from projections.requests import REQUESTS
 from projections.responses import RESPONSES
 from projections.usage import USAGE
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (REQUESTS, RESPONSES, USAGE, USAGE_ADJUSTMENTS, CONVERSATIONS, ARCHIVE)
+PROJECTIONS: Final[tuple[Projection, ...]] = (
+    REQUESTS,
+    RESPONSES,
+    USAGE,
+    USAGE_ADJUSTMENTS,
+    CONVERSATIONS,
+    AUDIT,
+    ARCHIVE,
+)

@@ -82,6 +82,8 @@ class Projection:
     wants: frozenset[str] | None
     """The types of event it is told; None: every entry as raw bytes, readable or not."""
     pace: Pace = READ_MODEL
+    append_only: tuple[Table, ...] = ()
+    """Of its tables, those whose rows the database itself keeps from being changed or taken away."""
     times: tuple[str, ...] | None = None
     """For each table, the column that holds when the event happened; None when rows add up several events, so that a
     stretch of time cannot be made anew by itself."""

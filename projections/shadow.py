@@ -26,6 +26,15 @@ _SHOWN_MAX: Final = 10
 _CHILD: Final = re.compile(r"_(\d{4})_(\d{2})$")
 
 
+def append_only(schema: str, table: str) -> tuple[str, str]:
+    """What keeps a table from being changed, as the migration wrote it; a table made anew has to be told again."""
+    refused = f"EXECUTE FUNCTION {schema}.append_only()"
+    return (
+        f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {schema}.{table} FOR EACH ROW {refused}",
+        f"CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON {schema}.{table} FOR EACH STATEMENT {refused}",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """The time an event must have happened in: from `since`, before `until`; None is open."""
@@ -152,6 +161,9 @@ class Shadow:
                 await self._do(f"DROP TABLE {self.live_schema}.{table.name}")
                 for name in (table.name, *children):
                     await self._do(f"ALTER TABLE {self.schema}.{name} SET SCHEMA {self.live_schema}")
+                if table in self.projection.append_only:
+                    for statement in append_only(self.live_schema, table.name):
+                        await self._do(statement)
         else:
             assert self.projection.times is not None
             for table, time in zip(self.projection.tables, self.projection.times, strict=True):

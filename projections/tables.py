@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -199,6 +200,38 @@ conversation_messages: Final = Table(
         "user_id", "conversation_id", "created_at", "event_id", "position", name="conversation_messages_pkey"
     ),
 )
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    _needed("partition", SmallInteger()),
+    _needed("number", BigInteger()),
+    _needed("entry_id", Text()),
+    _needed("event_id", UUID()),
+    _time("created_at"),
+    _needed("account", UUID()),
+    Column("by", Text()),
+    _needed("action", Text()),
+    _needed("subject", Text()),
+    _needed("details", Text()),
+    _needed("hash", LargeBinary()),
+    PrimaryKeyConstraint("partition", "number", name="audit_pkey"),
+    UniqueConstraint("event_id", name="audit_event_id_key"),
+    Index("idx_audit_account", "account", text("number DESC")),
+)
+
+audit_heads: Final = Table(
+    "audit_heads",
+    metadata,
+    _needed("partition", SmallInteger()),
+    _needed("number", BigInteger()),
+    _needed("hash", LargeBinary()),
+    _needed("entry_id", Text()),
+    _needed("anchor_number", BigInteger()),
+    _needed("anchor_hash", LargeBinary()),
+    PrimaryKeyConstraint("partition", name="audit_heads_pkey"),
+)
+"""How far each partition's chain reaches, and where it begins now that older rows have gone."""
 
 archive: Final = Table(
     "archive",

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.ids import new_id, request_id
+from events.accounts import KeyCreated
 from events.billing import UsageAdjusted
 from events.completions import Attempt, CompletionCancelled, CompletionFailed, CompletionFinished, Routing, Turn, Turns
 from events.message import Envelope
@@ -111,6 +112,12 @@ def adjusted(
         price_as_of="2026-12-01",
     )
     return Envelope.begin(body, id=new_id(), at=of.at + timedelta(days=1), account=of.account, subject=of.subject)
+
+
+def changed(account: str = ALICE, *, at: datetime = NOON) -> Envelope:
+    """A key that was made."""
+    made = KeyCreated(api_key_id=new_id(), prefix="hx_user_abc...", scopes=("chat",), by="operator")
+    return Envelope.begin(made, id=new_id(), at=at, account=account, subject=made.api_key_id)
 
 
 class MemoryLog:

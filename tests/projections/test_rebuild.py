@@ -24,6 +24,7 @@ from tests.projections import (
     READ_MODELS,
     MemoryLog,
     adjusted,
+    changed,
     failed,
     finished,
     responded,
@@ -43,7 +44,7 @@ async def filled(database: AsyncEngine, log: MemoryLog, *, archived: bool = Fals
     log.add(*(finished(conversation=f"c{number % 7}") for number in range(495)), failed(billable=True), b"junk")
     log.add(*(responded() for _ in range(5)))
     log.add(*(finished(BOB, at=NOON + timedelta(days=40), conversation="c1") for _ in range(300)))
-    log.add(*(adjusted(finished()) for _ in range(5)))
+    log.add(*(adjusted(finished()) for _ in range(5)), *(changed() for _ in range(5)))
     async with running(database, log):
         await until(database, log)
     if archived:
