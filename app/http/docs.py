@@ -20,7 +20,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from app.http.openapi import VERSION, Json, schemas
-from app.http.operations import OPERATIONS, Operation
+from app.http.operation import Operation
+from app.http.operations import OPERATIONS
 
 _STYLE: Final = (Path(__file__).parent / "static" / "docs.css").read_text()
 

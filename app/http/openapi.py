@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.http.operations import OPERATIONS, Answer, Operation, Parameter
+from app.http.operation import Answer, Operation, Parameter
+from app.http.operations import OPERATIONS
 from handlers.rules.roles import SCOPE_OF
 
 VERSION: Final = "0.1.0"

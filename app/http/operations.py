@@ -6,10 +6,7 @@ One rule: a route is not done before it stands here; a test compares this table 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
-
-from pydantic import BaseModel
+from typing import Final
 
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
@@ -20,7 +17,6 @@ from app.http.answers import (
     ChatCompletion,
     DeletedResponse,
     EmbeddingList,
-    ErrorBody,
     HealthView,
     HelixCompletion,
     InputItems,
@@ -35,53 +31,12 @@ from app.http.answers import (
 from app.http.embeddings import EmbeddingsBody
 from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyView, NewKeyView
 from app.http.message_shapes import CountBody, MessagesBody
+from app.http.operation import Answer, Operation, Parameter, refusals
 from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
 from app.http.shapes import ChatBody
 from handlers.rules.policy import AccountPolicy
 from handlers.rules.roles import Action
-
-Where = Literal["path", "query", "header"]
-Kind = Literal["string", "integer", "boolean"]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    name: str
-    where: Where
-    meaning: str
-    kind: Kind = "string"
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    meaning: str
-    shape: type[BaseModel] | None = None
-    media: str = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    path: str
-    group: str
-    title: str
-    about: str
-    answers: Mapping[int, Answer]
-    parameters: tuple[Parameter, ...] = ()
-    body: type[BaseModel] | None = None
-    example: str = ""
-    """A body to try, or the query of a GET."""
-    streams: bool = False
-    """May answer with server-sent events instead."""
-    action: Action | None = field(kw_only=True)
-    """What it does, and so which scope and role it needs (`handlers.rules.roles`); None: no key at all."""
-
-    @property
-    def needs_key(self) -> bool:
-        return self.action is not None
-
 
 _IDEMPOTENCY = Parameter(
     "Idempotency-Key",
@@ -123,27 +78,9 @@ _RESPONSE = Parameter("id", "path", "The id of the response, `resp_…`.")
 _KEY = Parameter("id", "path", "The id of the key, as lists show it.")
 _REQUEST = Parameter("id", "path", "The id of the request, from `x-request-id`.")
 
-_REFUSALS: Final = {
-    400: "The body or a parameter is wrong; `param` names it.",
-    401: "No key, or one that opens nothing.",
-    402: "The account has nothing left to spend.",
-    403: "The key or the role may not do this.",
-    404: "There is no such thing, or it belongs to somebody else.",
-    409: "It is not in a state for this.",
-    422: "The idempotency key was used with another body.",
-    429: "Too many; `Retry-After` says when.",
-    503: "Not now; `Retry-After` says when.",
-    529: "Not now; `Retry-After` says when.",
-}
-
-
-def _refusals(*statuses: int, shape: type[BaseModel] = ErrorBody) -> dict[int, Answer]:
-    return {status: Answer(_REFUSALS[status], shape) for status in statuses}
-
-
 _ASKED = {202: Answer("Accepted, with `Prefer: respond-async`; the log has it on disk.", RequestView)}
-_ASKING_REFUSED = _refusals(400, 401, 402, 403, 404, 422, 429, 503)
-_MESSAGE_REFUSED = _refusals(400, 401, 402, 403, 404, 422, 429, 529, shape=AnthropicErrorBody)
+_ASKING_REFUSED = refusals(400, 401, 402, 403, 404, 422, 429, 503)
+_MESSAGE_REFUSED = refusals(400, 401, 402, 403, 404, 422, 429, 529, shape=AnthropicErrorBody)
 
 OPERATIONS: Final = (
     Operation(
@@ -193,7 +130,7 @@ OPERATIONS: Final = (
         "Completions",
         "Count a message's tokens",
         "An estimate, counted here; nothing is asked and nothing is charged.",
-        {200: Answer("The number.", TokenCount)} | _refusals(400, 401, 404, 429, 529, shape=AnthropicErrorBody),
+        {200: Answer("The number.", TokenCount)} | refusals(400, 401, 404, 429, 529, shape=AnthropicErrorBody),
         (_VERSION,),
         CountBody,
         '{"model": "auto", "messages": [{"role": "user", "content": "Hello!"}]}',
@@ -219,7 +156,7 @@ OPERATIONS: Final = (
         "Responses",
         "One response",
         "How it stands; or, with `stream=true`, its events, while it runs and after it has ended.",
-        {200: Answer("The response, or its stream.", ResponseView)} | _refusals(400, 401, 404, 429),
+        {200: Answer("The response, or its stream.", ResponseView)} | refusals(400, 401, 404, 429),
         (
             _RESPONSE,
             Parameter("stream", "query", "Its events instead.", "boolean"),
@@ -234,7 +171,7 @@ OPERATIONS: Final = (
         "Responses",
         "Delete a response",
         "Its content is gone for good; the request's metadata and price stay. One that runs is stopped first.",
-        {200: Answer("It is deleted.", DeletedResponse)} | _refusals(401, 404, 409, 429),
+        {200: Answer("It is deleted.", DeletedResponse)} | refusals(401, 404, 409, 429),
         (_RESPONSE,),
         action="requests.write",
     ),
@@ -244,7 +181,7 @@ OPERATIONS: Final = (
         "Responses",
         "Cancel a response",
         "Stops the provider call, whether in the background or not. What was used until then is recorded.",
-        {200: Answer("The response.", ResponseView)} | _refusals(401, 404, 429),
+        {200: Answer("The response.", ResponseView)} | refusals(401, 404, 429),
         (_RESPONSE,),
         action="requests.write",
     ),
@@ -254,7 +191,7 @@ OPERATIONS: Final = (
         "Responses",
         "What a response was asked",
         "The items of its own input; those of earlier responses are theirs.",
-        {200: Answer("One page.", InputItems)} | _refusals(400, 401, 404, 429),
+        {200: Answer("One page.", InputItems)} | refusals(400, 401, 404, 429),
         (
             _RESPONSE,
             Parameter("limit", "query", "How many, 1 to 100.", "integer"),
@@ -284,7 +221,7 @@ OPERATIONS: Final = (
         "List models",
         "Every model that can be asked for, with its provider, kind, window and price. With `anthropic-version` those that "
         "answer messages, each under a name that Anthropic's clients show.",
-        {200: Answer("All models.", ModelList)} | _refusals(400, 401, 429),
+        {200: Answer("All models.", ModelList)} | refusals(400, 401, 429),
         (
             Parameter("limit", "query", "How many, 1 to 1000.", "integer"),
             Parameter("after_id", "query", "Those behind this model."),
@@ -299,7 +236,7 @@ OPERATIONS: Final = (
         "Models",
         "One model",
         "A model by its id, or by `provider/id` as it stands, with its slash.",
-        {200: Answer("The model.", ModelView)} | _refusals(401, 404, 429),
+        {200: Answer("The model.", ModelView)} | refusals(401, 404, 429),
         (Parameter("id", "path", "The id of the model."),),
         action="models.read",
     ),
@@ -309,7 +246,7 @@ OPERATIONS: Final = (
         "Requests",
         "List requests",
         "The account's requests, newest first.",
-        {200: Answer("One page.", ListView)} | _refusals(400, 401, 429),
+        {200: Answer("One page.", ListView)} | refusals(400, 401, 429),
         (
             Parameter("limit", "query", "How many, 1 to 100.", "integer"),
             Parameter("after", "query", "Those older than this request."),
@@ -327,7 +264,7 @@ OPERATIONS: Final = (
         "Requests",
         "One request",
         "How it stands; once it has ended, `response` holds the answer and `attempts` what was tried.",
-        {200: Answer("The request.", RequestView)} | _refusals(400, 401, 404, 429),
+        {200: Answer("The request.", RequestView)} | refusals(400, 401, 404, 429),
         (_REQUEST, Parameter("wait", "query", "Seconds to wait for its end, up to 60.", "integer")),
         example="?wait=30",
         action="requests.read",
@@ -339,7 +276,7 @@ OPERATIONS: Final = (
         "Follow a request",
         "Server-sent events with an `id` each. A reconnect with `Last-Event-ID` goes on exactly behind it, while the "
         "request runs and for an hour after.",
-        {200: Answer("The events.", media="text/event-stream")} | _refusals(401, 404, 429),
+        {200: Answer("The events.", media="text/event-stream")} | refusals(401, 404, 429),
         (
             _REQUEST,
             Parameter("after", "query", "Only events behind this one."),
@@ -353,7 +290,7 @@ OPERATIONS: Final = (
         "Requests",
         "Cancel a request",
         "Stops the provider call. What was used until then is recorded.",
-        {200: Answer("The request.", RequestView)} | _refusals(401, 404, 409, 429),
+        {200: Answer("The request.", RequestView)} | refusals(401, 404, 409, 429),
         (_REQUEST,),
         action="requests.write",
     ),
@@ -363,7 +300,7 @@ OPERATIONS: Final = (
         "Cache",
         "Forget kept answers",
         "From now on none of the account's kept answers is given any more, in every process.",
-        {200: Answer("They are forgotten.", CacheForgotten)} | _refusals(401, 429, 503),
+        {200: Answer("They are forgotten.", CacheForgotten)} | refusals(401, 429, 503),
         action="requests.write",
     ),
     Operation(
@@ -372,7 +309,7 @@ OPERATIONS: Final = (
         "Cache",
         "What the cache has saved",
         "How many requests were answered from the cache, and what these answers had cost.",
-        {200: Answer("The numbers.", CacheStats)} | _refusals(400, 401, 429, 503),
+        {200: Answer("The numbers.", CacheStats)} | refusals(400, 401, 429, 503),
         (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
         example="?days=7",
         action="usage.read",
@@ -383,7 +320,7 @@ OPERATIONS: Final = (
         "Analytics",
         "What was spent",
         "Requests, tokens and cost of the account in a stretch of time, adjustments included.",
-        {200: Answer("The sums.", UsageAnalytics)} | _refusals(400, 401, 429, 503),
+        {200: Answer("The sums.", UsageAnalytics)} | refusals(400, 401, 429, 503),
         (
             Parameter("from", "query", "A day or a time; 30 days before `to` where it is left out."),
             Parameter("to", "query", "Before this day or time; now where it is left out."),
@@ -399,7 +336,7 @@ OPERATIONS: Final = (
         "What could be saved",
         "What the account spends, what that comes to in a month, and what other models and kept answers would save,"
         " reckoned from its own requests. Only where ENABLE_COST_OPTIMIZATION is set.",
-        {200: Answer("The sums, and how far to trust them.", CostOptimization)} | _refusals(400, 401, 404, 429, 503),
+        {200: Answer("The sums, and how far to trust them.", CostOptimization)} | refusals(400, 401, 404, 429, 503),
         (Parameter("days", "query", "Of the last so many days, 1 to 366; 30 where it is left out.", "integer"),),
         example="?days=30",
         action="usage.read",
@@ -410,7 +347,7 @@ OPERATIONS: Final = (
         "Routing",
         "How the providers stand",
         "Every provider and model: whether it rests, since when and why, how many calls fail, and how long they take.",
-        {200: Answer("The latest minute.", ProvidersStatusView)} | _refusals(401, 429, 503),
+        {200: Answer("The latest minute.", ProvidersStatusView)} | refusals(401, 429, 503),
         action="models.read",
     ),
     Operation(
@@ -419,7 +356,7 @@ OPERATIONS: Final = (
         "Routing",
         "The account's routing policy",
         "Aliases, fallback chains, and which providers may be asked.",
-        {200: Answer("The policy.", RoutingPolicyView)} | _refusals(401, 429, 503),
+        {200: Answer("The policy.", RoutingPolicyView)} | refusals(401, 429, 503),
         action="routing.read",
     ),
     Operation(
@@ -428,7 +365,7 @@ OPERATIONS: Final = (
         "Routing",
         "Write the routing policy",
         "The whole of it; it holds for requests that come from now on.",
-        {200: Answer("The policy.", RoutingPolicyView)} | _refusals(400, 401, 429, 503),
+        {200: Answer("The policy.", RoutingPolicyView)} | refusals(400, 401, 429, 503),
         body=AccountPolicy,
         example='{"aliases": {"fast": "auto"}, "fallbacks": {}, "never": [], "optimize": "speed"}',
         action="routing.write",
@@ -439,7 +376,7 @@ OPERATIONS: Final = (
         "Routing",
         "Delete the routing policy",
         "From now on the account has no wishes of its own.",
-        {200: Answer("It is gone.", RoutingPolicyDeleted)} | _refusals(401, 429, 503),
+        {200: Answer("It is gone.", RoutingPolicyDeleted)} | refusals(401, 429, 503),
         action="routing.write",
     ),
     Operation(
@@ -449,7 +386,7 @@ OPERATIONS: Final = (
         "Make a key",
         "A key of the same account, shown this once. The key that asks needs the scope `keys`, and gives no right that it has "
         "not itself.",
-        {201: Answer("The key.", NewKeyView)} | _refusals(400, 401, 403, 503),
+        {201: Answer("The key.", NewKeyView)} | refusals(400, 401, 403, 503),
         body=KeyCreate,
         example='{"name": "batch", "scopes": ["chat"], "models": ["sandbox/echo"]}',
         action="keys.write",
@@ -460,7 +397,7 @@ OPERATIONS: Final = (
         "API keys",
         "List keys",
         "The account's keys, newest first, with those that are over.",
-        {200: Answer("One page.", KeyList)} | _refusals(400, 401, 403, 503),
+        {200: Answer("One page.", KeyList)} | refusals(400, 401, 403, 503),
         (
             Parameter("limit", "query", "How many, 1 to 100.", "integer"),
             Parameter("after", "query", "Those older than this key."),
@@ -474,7 +411,7 @@ OPERATIONS: Final = (
         "API keys",
         "One key",
         "What it may do and when it was last used; the key itself is not kept.",
-        {200: Answer("The key.", KeyView)} | _refusals(401, 403, 404, 503),
+        {200: Answer("The key.", KeyView)} | refusals(401, 403, 404, 503),
         (_KEY,),
         action="keys.read",
     ),
@@ -484,7 +421,7 @@ OPERATIONS: Final = (
         "API keys",
         "Change a key",
         "What is left out stays. It holds everywhere within seconds.",
-        {200: Answer("The key.", KeyView)} | _refusals(400, 401, 403, 404, 409, 503),
+        {200: Answer("The key.", KeyView)} | refusals(400, 401, 403, 404, 409, 503),
         (_KEY,),
         body=KeyChange,
         example='{"name": "nightly batch"}',
@@ -496,7 +433,7 @@ OPERATIONS: Final = (
         "API keys",
         "Revoke a key",
         "It opens nothing any more, everywhere within seconds. It stays in the list.",
-        {200: Answer("The key.", KeyView)} | _refusals(401, 403, 404, 503),
+        {200: Answer("The key.", KeyView)} | refusals(401, 403, 404, 503),
         (_KEY,),
         action="keys.write",
     ),
@@ -506,7 +443,7 @@ OPERATIONS: Final = (
         "API keys",
         "Rotate a key",
         "A new key with the same rights; the old one goes on for `grace_s` seconds.",
-        {201: Answer("The new key.", NewKeyView)} | _refusals(400, 401, 403, 404, 409, 503),
+        {201: Answer("The new key.", NewKeyView)} | refusals(400, 401, 403, 404, 409, 503),
         (_KEY,),
         body=KeyRotate,
         example='{"grace_s": 3600}',

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from app.http.operations import OPERATIONS, Operation
+from app.http.operation import Operation
+from app.http.operations import OPERATIONS
 from app.providers.longtail import PARAMETERS
 from tests.journeys.running import Helix
 
