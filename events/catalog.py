@@ -14,6 +14,7 @@ import pydantic_core
 from events.accounts import KeyChanged, KeyCreated, KeyRevoked, RoutingChanged, UserCreated
 from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
+from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
 from events.message import Envelope, Message
 from events.responses import ResponseDeleted
 
@@ -31,6 +32,9 @@ CATALOG: dict[str, type[Message]] = {
         RoutingChanged,
         UsageAdjusted,
         ResponseDeleted,
+        ErasureRequested,
+        ErasureWithdrawn,
+        AccountErased,
     )
 }
 

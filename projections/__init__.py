@@ -7,6 +7,7 @@ from projections.adjustments import USAGE_ADJUSTMENTS
 from projections.archive import ARCHIVE
 from projections.audit import AUDIT
 from projections.conversations import CONVERSATIONS
+from projections.erased import ERASED
 from projections.projection import Projection
 from projections.requests import REQUESTS
 from projections.responses import RESPONSES
@@ -19,5 +20,6 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     USAGE_ADJUSTMENTS,
     CONVERSATIONS,
     AUDIT,
+    ERASED,
     ARCHIVE,
 )

@@ -65,6 +65,7 @@ CONVERSATIONS: Final = Projection(
     tables=(tables.conversations, tables.conversation_messages),
     apply=apply,
     wants=frozenset({CompletionFinished.type}),
+    account_column="user_id",
 )
 
 

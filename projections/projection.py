@@ -87,6 +87,9 @@ class Projection:
     times: tuple[str, ...] | None = None
     """For each table, the column that holds when the event happened; None when rows add up several events, so that a
     stretch of time cannot be made anew by itself."""
+    account_column: str | None = None
+    """The column of each of its tables that names the account: its rows go when the account is erased. None: they hold
+    nothing of a person, or are books that must be kept (docs/decisions/0028)."""
 
 
 def order(entry_id: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.catalog import FromTheFuture, Unreadable
-from projections import applying, archive, checkpoints
+from projections import applying, archive, checkpoints, erased
 from projections.projection import BEGINNING, Projection, Seen, Source, order
 from projections.shadow import Difference, Shadow, Stretch
 
@@ -177,7 +177,10 @@ class _Rebuild:
     async def _apply(self, batch: list[Seen]) -> None:
         wanted = batch if self._wish.stretch.whole else [seen for seen in batch if self._falls_into(seen)]
         try:
-            await applying.apply_with_care(self._filling, self._projection, wanted, _unheard)
+            gone = frozenset[str]()
+            if self._projection.account_column:
+                gone = await erased.among(self._filling, wanted, self._shadow.live_schema)
+            await applying.apply_with_care(self._filling, self._projection, wanted, _unheard, gone)
         except FromTheFuture as newer:
             raise CannotRebuild(f"a newer version wrote what only it can read: {newer}") from None
         self._stands[batch[-1].partition] = batch[-1].entry_id

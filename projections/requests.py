@@ -128,7 +128,14 @@ def _row(seen: Seen, said: Envelope, ended: CompletionEnded) -> tuple[object, ..
     )
 
 
-REQUESTS: Final = Projection(name="requests", tables=(tables.requests,), apply=apply, wants=ENDS, times=("ended_at",))
+REQUESTS: Final = Projection(
+    name="requests",
+    tables=(tables.requests,),
+    apply=apply,
+    wants=ENDS,
+    times=("ended_at",),
+    account_column="user_id",
+)
 
 
 # Queries.

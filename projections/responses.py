@@ -75,6 +75,7 @@ RESPONSES: Final = Projection(
     tables=(tables.responses,),
     apply=apply,
     wants=ENDS | {ResponseDeleted.type},
+    account_column="user_id",
 )
 
 

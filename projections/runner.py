@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.catalog import FromTheFuture, Unreadable
-from projections import applying, checkpoints
+from projections import applying, checkpoints, erased
 from projections.projection import Projection, Seen, Source, order
 
 _BLOCK_MS: Final = 1000
@@ -192,5 +192,7 @@ class Runner:
             # First of all: it is what a rebuild waits at, and it must not meet us in the tables.
             await checkpoints.advance(connection, projections, self.partition, before, after)
             if batch:
+                personal = any(projection.account_column for projection in projections)
+                gone = await erased.among(connection, batch) if personal else frozenset[str]()
                 for projection in projections:
-                    await apply(connection, projection, batch, self._watch.passed_by)
+                    await apply(connection, projection, batch, self._watch.passed_by, gone)

@@ -106,6 +106,7 @@ responses: Final = Table(
     _needed("event_id", UUID()),
     PrimaryKeyConstraint("id", name="responses_pkey"),
     CheckConstraint("status IN ('completed', 'failed', 'cancelled')", name="responses_status_check"),
+    Index("idx_responses_user_id", "user_id", text("id DESC")),
 )
 
 usage: Final = Table(
@@ -232,6 +233,16 @@ audit_heads: Final = Table(
     PrimaryKeyConstraint("partition", name="audit_heads_pkey"),
 )
 """How far each partition's chain reaches, and where it begins now that older rows have gone."""
+
+erased_accounts: Final = Table(
+    "erased_accounts",
+    metadata,
+    _needed("account", UUID()),
+    _time("erased_at"),
+    _needed("event_id", UUID()),
+    PrimaryKeyConstraint("account", name="erased_accounts_pkey"),
+)
+"""Who is erased, as the log tells it."""
 
 archive: Final = Table(
     "archive",

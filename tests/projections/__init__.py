@@ -16,6 +16,7 @@ from app.ids import new_id, request_id
 from events.accounts import KeyCreated
 from events.billing import UsageAdjusted
 from events.completions import Attempt, CompletionCancelled, CompletionFailed, CompletionFinished, Routing, Turn, Turns
+from events.erasure import AccountErased
 from events.message import Envelope
 from projections import PROJECTIONS
 from projections.projection import BEGINNING, Projection, Source, order
@@ -23,6 +24,7 @@ from projections.runner import Runner
 
 ALICE = "00000000-0000-4000-8000-00000000000a"
 BOB = "00000000-0000-4000-8000-00000000000b"
+CAROL = "00000000-0000-4000-8000-00000000000c"
 KEY = "00000000-0000-4000-8000-0000000000cc"
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SEALED = base64.urlsafe_b64encode(b"sealed by the vault").decode()
@@ -118,6 +120,11 @@ def changed(account: str = ALICE, *, at: datetime = NOON) -> Envelope:
     """A key that was made."""
     made = KeyCreated(api_key_id=new_id(), prefix="hx_user_abc...", scopes=("chat",), by="operator")
     return Envelope.begin(made, id=new_id(), at=at, account=account, subject=made.api_key_id)
+
+
+def erased(account: str = ALICE, *, at: datetime = NOON) -> Envelope:
+    body = AccountErased(kind="person", receipt_sha256="ab" * 32, by="operator")
+    return Envelope.begin(body, id=new_id(), at=at, account=account, subject=account)
 
 
 class MemoryLog:

@@ -20,11 +20,13 @@ from projections.usage import USAGE
 from tests.projections import (
     ARCHIVE,
     BOB,
+    CAROL,
     NOON,
     READ_MODELS,
     MemoryLog,
     adjusted,
     changed,
+    erased,
     failed,
     finished,
     responded,
@@ -44,7 +46,7 @@ async def filled(database: AsyncEngine, log: MemoryLog, *, archived: bool = Fals
     log.add(*(finished(conversation=f"c{number % 7}") for number in range(495)), failed(billable=True), b"junk")
     log.add(*(responded() for _ in range(5)))
     log.add(*(finished(BOB, at=NOON + timedelta(days=40), conversation="c1") for _ in range(300)))
-    log.add(*(adjusted(finished()) for _ in range(5)), *(changed() for _ in range(5)))
+    log.add(*(adjusted(finished()) for _ in range(5)), *(changed() for _ in range(5)), erased(CAROL))
     async with running(database, log):
         await until(database, log)
     if archived:
