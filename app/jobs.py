@@ -23,7 +23,7 @@ from app.live.last_word import last_word
 from app.live.speak import Speaker
 from app.log import Connection, Log, LogGone, keys
 from app.log.connection import LogRefused, Reply
-from app.log.values import Owned
+from app.log.values import Charge, Owned
 from app.ownership import Job, Ownership
 from app.parking import Parking
 from app.vault import Erased, VaultRefused
@@ -139,7 +139,7 @@ class Worker:
         try:
             said = read(raw)
             reply_to = said.body.reply_to if isinstance(said.body, Complete) else None
-            owned = Owned(partition, entry, attempt, said.subject, said.account, reply_to)
+            owned = Owned(partition, entry, attempt, said.subject, said.account, reply_to, held=b"held" in words)
         except Unreadable:
             owned = Owned(partition, entry, attempt, "", "", None)
         former = self._jobs.get((partition, entry))
@@ -258,6 +258,7 @@ class Worker:
         # event repeats it whole.
         told = ask.stream and frames and event.outcome == "completed" and ask.wire != "responses"
         body = b"" if told else ending.answer
+        used = 0 if event.cached else event.input_tokens + event.output_tokens
         uncertain = False
         while True:
             try:
@@ -270,6 +271,7 @@ class Worker:
                     body=body,
                     number=frames + 1,
                     parked=parked,
+                    charge=Charge(event.cost_nanousd, used),
                 )
                 if entry is None and uncertain:
                     entry = await self._recorded(owned, fact)

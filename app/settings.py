@@ -70,6 +70,8 @@ class Settings(BaseSettings):
 
     max_connections_per_user: int | None = Field(default=None, ge=1)
     """Requests in flight an account may have; the tier's number where it is not set."""
+    helix_tiers: Path | None = None
+    """A TOML file of limits that differ from the tiers' own: `[team]`, `requests_a_minute = 5000` (docs/limits.md)."""
     worker_concurrency: Count = Field(
         default=2000, validation_alias=AliasChoices("worker_concurrency", "celery_worker_concurrency")
     )

@@ -19,6 +19,9 @@ from app.doctor import check_log
 from app.http.throttle import Guesses
 from app.identity import Identities, PostgresRecords
 from app.key_ring import KeyRing, RingRefused
+from app.limits.allowances import Allowances
+from app.limits.reckoning import Reckoner
+from app.limits.tiers import load_tiers
 from app.live.listen import Listener
 from app.log import Log
 from app.log.connection import LogRefused
@@ -66,6 +69,9 @@ class WebParts:
     """How the providers stand, as the workers have written it down."""
     web: str
     """The name of this process on the log, new at every start."""
+    allowances: Allowances
+    """What each account may ask for and spend."""
+    reckoner: Reckoner
     mails: Mails
     """Where mails to people are put in; the projector sends them."""
     guesses: Guesses = field(default_factory=Guesses)
@@ -93,12 +99,22 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
     async with AsyncExitStack() as stack:
         web = f"{settings.helix_process_name}-{secrets.token_hex(4)}"
         log, pool, vault = await _common(stack, settings, web)
+        allowances = Allowances(pool, load_tiers(settings.helix_tiers), settings.max_connections_per_user)
+
+        def forget(account: str) -> None:
+            vault.forget(account)
+            allowances.forget(account)
+
+        def forget_all() -> None:
+            vault.forget_all()
+            allowances.forget_all()
+
         identities = await stack.enter_async_context(
             Identities(
                 PostgresRecords(pool),
                 settings.cache,
-                on_account_changed=vault.forget,
-                on_gap=vault.forget_all,
+                on_account_changed=forget,
+                on_gap=forget_all,
             )
         )
         listener = Listener(log, web)
@@ -129,6 +145,8 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             answers,
             standing,
             web,
+            allowances,
+            Reckoner(log, pool),
             Mails(_ring(settings), has_post(settings)),
         )
 
@@ -176,6 +194,7 @@ async def preflight(settings: Settings) -> None:
     try:
         _ring(settings)
         post_of(settings)
+        load_tiers(settings.helix_tiers)
         _embeds(settings, load_catalogue(settings))
         faults = await check_log(settings.log)
         if faults and not settings.helix_allow_unsafe_log:

@@ -17,7 +17,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from app.database import Unavailable
-from app.http.admitting import admit
+from app.http.admitting import admit, bounds_of, limits_on
 from app.http.asked import Arrived, Asked, Door, chosen_model
 from app.http.authentication import identify
 from app.http.caching import FIELD, CacheWish, cache_wish
@@ -82,9 +82,11 @@ class Completions:
         model = chosen_model(parts.catalogue, identity, asked.model, asked.kind)
         wish = wish_of(headers, identity, self._door.endpoint, raw, asked.session)
         box = await self._box(identity.account)
+        bounds = await bounds_of(parts, identity)
+        asks_for = limits_on(parts, identity, bounds, arrived, asked, model)
         command = self._command(identity, asked, model, wish, caching, request, box)
         if wish.asynchronous or asked.promised:
-            accepted, _ = await admit(parts, command, identity, wish.repeat)
+            accepted, _ = await admit(parts, command, bounds, asks_for, wish.repeat)
             state["request_id"] = accepted
             if wish.asynchronous or not asked.promised:
                 await _promise(accepted, send)
@@ -92,7 +94,7 @@ class Completions:
                 await _tell(200, await asked.promised(accepted), asked.dialect.headers(accepted), send)
             return
         with parts.listener.expect(identity.account, request) as waiting:
-            accepted, limits = await admit(parts, command, identity, wish.repeat)
+            accepted, limits = await admit(parts, command, bounds, asks_for, wish.repeat)
             state["request_id"] = accepted
             ticket = Ticket(identity.account, accepted, asked.dialect, asked.stream, limits)
             if accepted != request:

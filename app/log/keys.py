@@ -66,3 +66,33 @@ def idempotency(partition: int, account: str, digest: str) -> str:
 
 def retry(partition: int, api_key_id: str, digest: str) -> str:
     return f"helix:{{{partition}}}:retry:{api_key_id}:{digest}"
+
+
+def day(partition: int, account: str) -> str:
+    """How many requests an account has made since midnight."""
+    return f"helix:{{{partition}}}:day:{account}"
+
+
+def holds(partition: int) -> str:
+    """What each open request has reserved."""
+    return f"helix:{{{partition}}}:holds"
+
+
+def touched(partition: int) -> str:
+    """Purses that something was paid from since somebody looked."""
+    return f"helix:{{{partition}}}:touched"
+
+
+def purse(partition: int, account: str, subject: str) -> str:
+    """What is spent on a subject: `account`, `key:<id>`, `member:<id>`."""
+    return f"{_purses(partition)}{account}:{subject}"
+
+
+def purse_of(partition: int, key: str) -> tuple[str, str]:
+    """The account and the subject of a purse's key."""
+    account, _, subject = key.removeprefix(_purses(partition)).partition(":")
+    return account, subject
+
+
+def _purses(partition: int) -> str:
+    return f"helix:{{{partition}}}:purse:"

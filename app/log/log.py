@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING, Final, Literal
 import structlog
 
 from app.bounded_cache import BoundedCache
-from app.log import keys, values
+from app.log import admission, keys, values
 from app.log.connection import Argument, Connection, LogGone, LogRefused, Reply
 from app.log.nodes import Nodes
 from app.log.values import (
     ENDED,
-    Accepted,
+    NOTHING,
     Admission,
+    Charge,
     Frame,
     Limits,
-    Mismatch,
     Owned,
     Reclaimed,
     Repeat,
-    Same,
     Standing,
     State,
-    TooFast,
-    TooMany,
     frame,
 )
 
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
     from events.message import Envelope
 
 log = structlog.get_logger()
-
-IDEMPOTENCY_S: Final = 48 * 3600
-"""How long an Idempotency-Key is remembered (contract 3.2)."""
 
 LIVE_S: Final = 3600
 """How long an ended request can be followed from its live stream (contract 3.2)."""
@@ -65,8 +59,14 @@ FRAMES_MAX: Final = 1000
 PROLONG_S: Final = REPLY_S / 4
 """How often a worker prolongs a reply stream that it writes to: seldom, and long before it could have ended."""
 
+_MONEY: Final = ("admit", "finish", "release", "count", "correct")
+"""Scripts that reckon with purses: `money.lua` stands in front of each."""
+
 _SCRIPTS: Final = {
-    name: resources.files("app.log.scripts").joinpath(f"{name}.lua").read_bytes()
+    name: b"\n".join(
+        resources.files("app.log.scripts").joinpath(f"{part}.lua").read_bytes()
+        for part in (("money", name) if name in _MONEY else (name,))
+    )
     for name in (
         "admit",
         "begin",
@@ -79,6 +79,10 @@ _SCRIPTS: Final = {
         "heed",
         "give_back",
         "dismiss",
+        "release",
+        "count",
+        "correct",
+        "forget",
     )
 }
 _DIGESTS: Final = {name: hashlib.sha1(body, usedforsecurity=False).hexdigest() for name, body in _SCRIPTS.items()}
@@ -154,45 +158,10 @@ class Log:
 
         The answer is given only after the log has it on disk. Raises LogGone; with `sent` the outcome is unknown.
         """
-        p, request, account = self.partition_of(envelope.account), envelope.subject, envelope.account
-        own = keys.request(p, request)
-        said = await self._script(
-            "admit",
-            (
-                keys.commands(p),
-                own,
-                keys.open_requests(p, account),
-                keys.rate(p, limits.rate_subject),
-                keys.idempotency(p, account, repeat.idempotency_digest) if repeat.idempotency_digest else own,
-                keys.retry(p, repeat.caller, repeat.body_digest) if repeat.retry else own,
-            ),
-            request,
-            account,
-            envelope.encode(),
-            envelope.type,
-            envelope.id,
-            limits.rate_interval_us,
-            limits.burst,
-            limits.open_max,
-            repeat.body_digest if repeat.idempotency_digest else "",
-            IDEMPOTENCY_S,
-            repeat.retry,
-            repeat.retry_s,
-            keys.request(p, ""),
-            *(word for pair in fields.items() for word in pair),
-        )
-        match said:
-            case [b"accepted", remaining, whole_us]:
-                return Accepted(None if remaining < 0 else remaining, whole_us / 1e6)
-            case [b"same", request_before]:
-                return Same(request_before.decode())
-            case [b"mismatch"]:
-                return Mismatch()
-            case [b"rate", wait_us, whole_us]:
-                return TooFast(wait_us / 1e6, whole_us / 1e6)
-            case [b"busy", count]:
-                return TooMany(count)
-        raise LogRefused(f"admit answered {said!r}")
+        p = self.partition_of(envelope.account)
+        script_keys, words = admission.asked(p, envelope, limits, repeat, fields)
+        said = await self._script("admit", script_keys, *words)
+        return admission.answered(said, limits)
 
     async def standing(self, account: str, request: str) -> Standing | None:
         """What is known of an account's request; None when it is unknown, another's, or ended over an hour ago."""
@@ -295,8 +264,10 @@ class Log:
         body: bytes,
         number: int,
         parked: str = "",
+        charge: Charge = NOTHING,
     ) -> str | None:
-        """Record the outcome, say the last word, release the account's place and ack, in one step.
+        """Record the outcome, say the last word, release the account's place, settle what was reserved and ack, in one
+        step.
 
         `body` is the sealed answer for the web process that waits, empty when it has had every word already; followers
         take the answer from the event.
@@ -314,6 +285,8 @@ class Log:
                 keys.request(p, owned.request),
                 keys.open_requests(p, owned.account),
                 keys.parked(p),
+                keys.holds(p),
+                keys.touched(p),
             ),
             keys.COMPLETIONS,
             owned.entry,
@@ -331,6 +304,9 @@ class Log:
             "1" if owned.reply_to else "",
             REPLY_FRAMES_MAX,
             parked,
+            "1" if owned.held else "",
+            charge.nanousd,
+            charge.tokens,
         )
         return said.decode() if said else None
 
@@ -453,6 +429,10 @@ class Log:
         block: tuple[Argument, ...] = () if block_ms is None else ("BLOCK", block_ms)
         said = await (over or self._connection)("XREAD", "COUNT", most, *block, "STREAMS", live, after)
         return [frame(entry, words, request) for entry, words in said[0][1]] if said else []
+
+    def script(self, name: str, script_keys: Sequence[str], *words: Argument) -> asyncio.Future[Reply]:
+        """A script of this room by its name; for what is asked seldom and stands in a file of its own."""
+        return self._script(name, script_keys, *words)
 
     def _script(self, name: str, script_keys: Sequence[str], *words: Argument) -> asyncio.Future[Reply]:
         return self._connection("EVALSHA", _DIGESTS[name], len(script_keys), *script_keys, *words)

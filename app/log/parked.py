@@ -94,7 +94,7 @@ async def retry(log: Log, letter: Letter, vault: Vault, deadline: datetime) -> s
     }
     # The letter's own place as idempotency key: a second retry of the same letter finds the first.
     repeat = Repeat(caller=ask.api_key_id, idempotency_digest=f"parked {letter.id}", body_digest=letter.id)
-    admitted = await log.admit(again, Limits(said.account), repeat, fields)
+    admitted = await log.admit(again, Limits(), repeat, fields)
     await drop(log, letter)
     return request if isinstance(admitted, Accepted) else getattr(admitted, "request", request)
 

@@ -15,11 +15,63 @@ ENDED: Final[frozenset[str]] = frozenset(("completed", "failed", "cancelled"))
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """The command is on disk. `remaining` is None where no rate limit applies."""
+class Pace:
+    """So many at once, and one more after each interval (GCRA)."""
 
-    remaining: int | None
+    subject: str
+    interval_us: float
+    burst: int
+    cost: int = 1
+
+
+def pace(subject: str, most: int, within_s: int = 60, *, cost: int = 1) -> Pace:
+    """At most so many in any such time."""
+    return Pace(subject, within_s * 1_000_000 / most, most, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What is counted for a subject, and held to at most so much, in nano-dollars; None is no bound."""
+
+    subject: str
+    day: int | None = None
+    month: int | None = None
+    ever: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What admission holds a request to."""
+
+    paces: tuple[Pace, ...] = ()
+    """Each is asked, and all must let it in."""
+    tokens: Pace | None = None
+    """The same for tokens: its cost is reserved, and set right at the end."""
+    requests_a_day: int = 0
+    """Of the account; 0 is no limit."""
+    open_max: int = 0
+    """Of the account; 0 is no limit."""
+    purses: tuple[Purse, ...] = ()
+    reserve_nanousd: int = 0
+    """What is held in each purse until the request ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How a pace stands after a request."""
+
+    left: int
     whole_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The command is on disk."""
+
+    paces: tuple[Left, ...] = ()
+    """As they were asked for, that of the tokens last."""
+    left_today: int | None = None
+    """None where the day has no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +88,11 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class TooFast:
-    """The rate limit is used up."""
+    """A pace is used up: the one of this number, that of the tokens last."""
 
+    pace: int
     retry_after_s: float
+    left: int
     whole_after_s: float
 
 
@@ -49,7 +103,29 @@ class TooMany:
     open: int
 
 
-Admission = Accepted | Same | Mismatch | TooFast | TooMany
+@dataclass(frozen=True, slots=True)
+class DayOver:
+    """The account has made as many requests today as it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A purse cannot bear this request. Nano-dollars."""
+
+    purse: Purse
+    period: Literal["day", "month", "ever"]
+    spent: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreckoned:
+    """What is spent on a subject is not known to the log server: it is to be reckoned from the books first."""
+
+    subject: str
+
+
+Admission = Accepted | Same | Mismatch | TooFast | TooMany | DayOver | Spent | Unreckoned
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +145,6 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What admission holds the account to; 0 is no limit."""
-
-    rate_subject: str
-    rate_interval_us: int = 0
-    burst: int = 0
-    open_max: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Owned:
     """A command in a worker's hands. `attempt` is the delivery count: the fencing token."""
 
@@ -88,6 +154,36 @@ class Owned:
     request: str
     account: str
     reply_to: str | None
+    held: bool = False
+    """It has reserved tokens or money, to be settled with its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a request came to."""
+
+    nanousd: int = 0
+    tokens: int = 0
+
+
+NOTHING: Final = Charge()
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a purse says, and the newest event on the log by then. Money in nano-dollars."""
+
+    known: bool
+    rev: str
+    held: int
+    day: str
+    """The number of the day since 1970, UTC."""
+    month: str
+    """yyyymm."""
+    in_day: int
+    in_month: int
+    ever: int
+    newest: str
 
 
 @dataclass(frozen=True, slots=True)

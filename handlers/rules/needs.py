@@ -67,15 +67,25 @@ def needs_of(wire: Wire, body: bytes) -> Needs:
         wanted.add("json")
     if asked.get("reasoning_effort") or asked.get("reasoning") or _kind(asked.get("thinking")) == "enabled":
         wanted.add("reasoning")
-    limits = [asked[name] for name in _LIMITS if isinstance(asked.get(name), int)]
     choices = asked.get("n")
     return Needs(
         input_tokens=max(0, len(body) - sum(size for _, size in attached)) // BYTES_A_TOKEN,
-        output_tokens=limits[0] if limits else None,
+        output_tokens=output_limit(asked),
         capabilities=frozenset(wanted),
         wire=wire if _asks_its_own(wire, asked) else None,
         choices=choices if isinstance(choices, int) else 1,
     )
+
+
+def output_limit(asked: Json) -> int | None:
+    """The most tokens that the client wants in one answer; None where it sets no limit. Of two the higher: which one
+    counts is for the provider to say."""
+    return max((asked[name] for name in _LIMITS if isinstance(asked.get(name), int)), default=None)
+
+
+def attachments_in(asked: Json) -> list[int]:
+    """The bytes of each part that is no text: a picture, a sound, a document."""
+    return [size for _, size in _attachments(asked)]
 
 
 def unmet(needs: Needs, offer: Offer) -> str | None:

@@ -77,7 +77,7 @@ async def test_what_was_said_before_the_reader_began_is_heard(log: Log) -> None:
 
 async def asked(log: Log) -> Envelope:
     at = command(request=REQUEST)
-    await log.admit(at, Limits(ACCOUNT), Repeat(caller="key"), {})
+    await log.admit(at, Limits(), Repeat(caller="key"), {})
     return at
 
 

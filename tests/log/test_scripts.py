@@ -9,7 +9,21 @@ from collections.abc import Mapping
 import pytest
 
 from app.log import Log, keys
-from app.log.values import Accepted, Admission, Limits, Mismatch, Owned, Repeat, Same, State, TooFast, TooMany, frame
+from app.log.values import (
+    Accepted,
+    Admission,
+    Limits,
+    Mismatch,
+    Owned,
+    Pace,
+    Repeat,
+    Same,
+    State,
+    TooFast,
+    TooMany,
+    frame,
+    pace,
+)
 from events.catalog import read
 from events.completions import Complete
 from events.message import Envelope
@@ -17,7 +31,7 @@ from handlers.complete import give_up
 from handlers.rules.catalogue import Catalogue
 from tests.fakes.road import ACCOUNT, PlainBox, ScriptedProviders, command, ports
 
-FREE = Limits(ACCOUNT)
+FREE = Limits()
 ONCE = Repeat(caller="key")
 WORLD = ports(ScriptedProviders(Catalogue.of(())))
 LEASE_MS = 60_000
@@ -102,7 +116,7 @@ async def test_what_is_declared_twice_is_there_once_and_what_was_written_before_
 
 
 async def test_an_accepted_command_is_queued_open_and_readable(log: Log) -> None:
-    assert await ask(log) == Accepted(None, 0.0)
+    assert await ask(log) == Accepted()
 
     standing = await log.standing(ACCOUNT, request(1))
     assert standing is not None
@@ -141,7 +155,7 @@ async def test_of_fifty_with_one_idempotency_key_at_once_one_is_accepted(log: Lo
 
 
 async def test_a_repetition_is_found_even_where_the_limits_are_used_up(log: Log) -> None:
-    limits = Limits(ACCOUNT, 60_000_000, 1, 1)
+    limits = Limits((pace(ACCOUNT, 1),), open_max=1)
     repeat = Repeat("key", idempotency_digest="i", body_digest="b")
     await ask(log, 1, limits=limits, repeat=repeat)
 
@@ -149,11 +163,11 @@ async def test_a_repetition_is_found_even_where_the_limits_are_used_up(log: Log)
 
 
 async def test_the_rate_lets_a_burst_in_and_says_how_long_the_next_must_wait(log: Log) -> None:
-    limits = Limits(ACCOUNT, 60_000_000, 3)
+    limits = Limits((Pace(ACCOUNT, 60_000_000, 3),))
 
     said = [await ask(log, number, limits=limits) for number in range(5)]
 
-    assert [one.remaining for one in said if isinstance(one, Accepted)] == [2, 1, 0]
+    assert [one.paces[0].left for one in said if isinstance(one, Accepted)] == [2, 1, 0]
     late = [one for one in said if isinstance(one, TooFast)]
     assert len(late) == 2
     assert all(0 < one.retry_after_s <= 60 < one.whole_after_s <= 180 for one in late)
@@ -161,7 +175,7 @@ async def test_the_rate_lets_a_burst_in_and_says_how_long_the_next_must_wait(log
 
 
 async def test_a_rate_counts_each_subject_for_itself_and_recovers(log: Log) -> None:
-    fast, other = Limits(ACCOUNT, 30_000, 1), Limits("another", 60_000_000, 1)
+    fast, other = Limits((Pace(ACCOUNT, 30_000, 1),)), Limits((pace("another", 1),))
     assert isinstance(await ask(log, 1, limits=fast), Accepted)
     assert isinstance(await ask(log, 2, limits=other), Accepted)
 
@@ -175,7 +189,7 @@ async def test_a_rate_counts_each_subject_for_itself_and_recovers(log: Log) -> N
 
 
 async def test_an_account_has_no_more_open_than_it_may_until_one_ends(log: Log) -> None:
-    limits = Limits(ACCOUNT, open_max=2)
+    limits = Limits(open_max=2)
     said = await asyncio.gather(*(ask(log, number, limits=limits) for number in range(4)))
     assert [type(one) for one in said] == [Accepted, Accepted, TooMany, TooMany]
     assert said[2] == TooMany(2)
@@ -187,7 +201,7 @@ async def test_an_account_has_no_more_open_than_it_may_until_one_ends(log: Log) 
 
 
 async def test_a_refusal_takes_nothing_from_the_rate(log: Log) -> None:
-    limits = Limits(ACCOUNT, 60_000_000, 2, 1)
+    limits = Limits((Pace(ACCOUNT, 60_000_000, 2),), open_max=1)
     await ask(log, 1, limits=limits)
     for number in range(2, 6):
         assert await ask(log, number, limits=limits) == TooMany(1)

@@ -55,7 +55,7 @@ async def ask(log: Log, number: int, *, of: int = 1, words: str = "hi") -> None:
     at = command(
         request=request(number), account=account(of), stream=bool(number % 2), body=body, cache_ttl_s=60, reply_to="web"
     )
-    await log.admit(at, Limits(account(of)), Repeat("key"), {"model": "gpt"})
+    await log.admit(at, Limits(), Repeat("key"), {"model": "gpt"})
 
 
 async def ends(log: Log) -> list[tuple[str, CompletionEnded]]:

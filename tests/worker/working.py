@@ -52,7 +52,7 @@ def request(number: int) -> str:
 async def ask(log: Log, *numbers: int, stream: bool = True) -> None:
     for number in numbers:
         at = command(request=request(number), stream=stream, reply_to="web")
-        await log.admit(at, Limits(ACCOUNT), Repeat("key"), {"model": "gpt"})
+        await log.admit(at, Limits(), Repeat("key"), {"model": "gpt"})
 
 
 async def deliver(log: Log, worker: Worker | None, consumer: str = "a") -> None:
