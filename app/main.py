@@ -20,6 +20,7 @@ from app.database import borrowed
 from app.http import docs, openapi
 from app.http.analytics import Analytics
 from app.http.api_keys import ApiKeys
+from app.http.audit import Audit
 from app.http.cache import Cache
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
@@ -98,6 +99,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Analytics(parts).routes(),
         *RoutingPolicies(parts).routes(),
         *ApiKeys(parts).routes(),
+        *Audit(parts).routes(),
         *ProvidersStatus(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),

@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.answers import AnswerCache, NearbyQuestions
+from app.audit.refused import RefusedRights
 from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
@@ -75,6 +76,8 @@ class WebParts:
     mails: Mails
     """Where mails to people are put in; the projector sends them."""
     guesses: Guesses = field(default_factory=Guesses)
+    refused: RefusedRights = field(default_factory=RefusedRights)
+    """Who was refused a right: the audit log is told, by and by."""
     needs: Mapping[tuple[str, str], Action] = field(default_factory=dict)
     """(method, path of a route) → what it does, and so what `identify` asks for; what is not in it is not opened."""
 
@@ -131,6 +134,9 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         answers = await _answers(stack, settings, web)
         standing = Shared(settings.cache, web)
         stack.push_async_callback(standing.close)
+        refused = RefusedRights()
+        refused.start(pool)
+        stack.push_async_callback(refused.stop, pool)
         yield WebParts(
             settings,
             log,
@@ -148,6 +154,7 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             allowances,
             Reckoner(log, pool),
             Mails(_ring(settings), has_post(settings)),
+            refused=refused,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pydantic_core
 
 from events.accounts import KeyChanged, KeyCreated, KeyRevoked, RoutingChanged, UserCreated
+from events.audit import OperatorActed, RightRefused
 from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
 from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
@@ -30,6 +31,8 @@ CATALOG: dict[str, type[Message]] = {
         KeyChanged,
         KeyRevoked,
         RoutingChanged,
+        OperatorActed,
+        RightRefused,
         UsageAdjusted,
         ResponseDeleted,
         ErasureRequested,

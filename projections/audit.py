@@ -264,6 +264,17 @@ async def verify(connection: AsyncConnection, partition: int) -> tuple[Head, lis
     return head, faults
 
 
+async def hash_of(connection: AsyncConnection, partition: int, number: int) -> str | None:
+    """The hash of a row in hexadecimal, or of the anchor; None where there is no such row."""
+    found = await connection.exec_driver_sql(
+        "SELECT hash FROM audit WHERE partition = $1 AND number = $2"
+        " UNION ALL SELECT anchor_hash FROM audit_heads WHERE partition = $1 AND anchor_number = $2",
+        (partition, number),
+    )
+    hash = found.scalars().first()
+    return None if hash is None else bytes(hash).hex()
+
+
 async def page(
     connection: AsyncConnection, account: str, *, limit: int, after: str | None, action: str | None = None
 ) -> list[Row] | None:
@@ -284,11 +295,13 @@ async def page(
     return [_row(row) for row in found]
 
 
-async def written(connection: AsyncConnection, since: datetime | None, until: datetime | None) -> AsyncIterator[Row]:
-    """All rows of that time, by partition, in their order."""
+async def written(
+    connection: AsyncConnection, since: datetime | None, until: datetime | None
+) -> AsyncIterator[tuple[Row, bytes]]:
+    """All rows of that time with their hashes, by partition, in their order."""
     partitions = (await connection.execute(text("SELECT partition FROM audit_heads ORDER BY 1"))).scalars().all()
     for partition in partitions:
         async for rows in chain(connection, partition, after=-1):
-            for row, _ in rows:
+            for row, hash in rows:
                 if (since is None or row.created_at >= since) and (until is None or row.created_at < until):
-                    yield row
+                    yield row, hash

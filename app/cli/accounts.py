@@ -175,12 +175,18 @@ def list_keys(email: Annotated[str | None, typer.Argument()] = None, as_json: As
 @vault.command("rewrap")
 def rewrap_vault(as_json: AsJson = False) -> None:
     """Wrap every data key anew under the first key of API_KEY_ENCRYPTION_KEY; then the others may be taken out."""
+    from app.audit.operator import tell
     from app.key_ring import KeyRing, RingRefused, rewrap
     from app.settings import settings
 
     try:
         ring = KeyRing.parse(settings().api_key_encryption_key.get_secret_value())
-        count = _with_database(lambda connection: rewrap(connection, ring))
+
+        async def work(connection: Connection) -> int:
+            await tell(connection, "vault.rewrap")
+            return await rewrap(connection, ring)
+
+        count = _with_database(work)
     except RingRefused as refused:
         _refuse(str(refused))
     if as_json:

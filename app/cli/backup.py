@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from app.cli.audited import told
 from app.cli.over_log import over_log, refuse
 from app.settings import settings
 
 if TYPE_CHECKING:
     from app.backup.load import Restored
+    from app.backup.save import Saved
     from app.log import Log
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of prose.")]
@@ -31,7 +33,11 @@ def backup(directory: Place, as_json: AsJson = False) -> None:
     from app.backup.save import ToolFailed, save
     from app.embedded.binaries import BinaryMissing
 
-    saved = over_log(lambda log: save(settings().database, log, directory), NoBackup, BinaryMissing, ToolFailed)
+    async def run(log: Log) -> Saved:
+        await told("backup")
+        return await save(settings().database, log, directory)
+
+    saved = over_log(run, NoBackup, BinaryMissing, ToolFailed)
     if as_json:
         facts = {"directory": str(directory), "manifest": saved.manifest.model_dump(mode="json")}
         counts = {"events": saved.events, "commands": saved.commands, "parked": saved.parked}
@@ -67,7 +73,9 @@ def restore(
 
         async def work(log: Log) -> Restored:
             ring = KeyRing.parse(settings().api_key_encryption_key.get_secret_value())
-            return await load(settings().database, log, ring, directory, keys)
+            done = await load(settings().database, log, ring, directory, keys)
+            await told("restore")  # before it there was no table that could be told
+            return done
 
         restored = over_log(work, NoBackup, NotEmpty, WrongKey, RingRefused, BinaryMissing, ToolFailed)
     counts = {name: value for name, value in asdict(restored).items() if name != "manifest"}
@@ -95,6 +103,8 @@ def reseed(
     async def look(log: Log) -> tuple[list[dict[str, object]], tuple[int, ...]]:
         async with engine(settings().database) as database, database.connect() as connection:
             compared = await compare(log, connection)
+            if lost:
+                await told("reseed")
             done = await go_on(log, connection) if lost else compared.back
             return [asdict(one) for one in done], compared.away
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from app.cli.audited import told
 from app.cli.over_log import Away, over_log, refuse
 from app.settings import settings
 
@@ -95,6 +96,7 @@ def retry_parked(id: str, as_json: AsJson = False) -> None:
 
         letter = await _find(over, id)
         chosen = settings()
+        await told("parked.retry", id)
         async with await open_pool(chosen.database, name="helix parked", connections_max=1) as pool:
             vault = Vault(pool, KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()))
             return await retry(over, letter, vault, datetime.now(UTC) + RETRY_DEADLINE)
@@ -111,6 +113,7 @@ def drop_parked(id: str, as_json: AsJson = False) -> None:
         from app.log.parked import drop
 
         letter = await _find(over, id)
+        await told("parked.drop", id)
         await drop(over, letter)
 
     over_log(away)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from app.cli.audited import told
 from app.cli.over_log import same_count
 from app.settings import settings
 
@@ -83,6 +84,8 @@ async def _rebuild(name: str, wish: Wish, *, quiet: bool) -> Result:
     from projections import PROJECTIONS, archive
     from projections.rebuild import rebuild
 
+    if wish.swap:
+        await told("replay", name)
     chosen = settings()
     collector.rest(collector.ALLOCATIONS_OF_READERS)
     stream = await Log(chosen.log, name="replay", partitions=chosen.helix_partitions).open()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from app.cli.audited import told
 from app.cli.over_log import same_count
 from app.cli.stretch import From, To, columns, usd, utc
 from app.settings import settings
@@ -60,6 +61,8 @@ async def _rerate(of: Stretch, file: Path | None, dry_run: bool) -> Result:
     from app.rerating import rerate as run
 
     chosen = settings()
+    if not dry_run:
+        await told("rerate", f"{of.since.isoformat()} to {of.until.isoformat()}")
     known = known_prices(chosen, file)
     async with connected(chosen.database) as connection:
         # What this command's own settings do not know, such as the operator's file, the workers have written down.

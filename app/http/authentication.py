@@ -74,12 +74,15 @@ def _allow(parts: WebParts, request: Scope, identity: Identity) -> None:
     if identity.allowed_ips is not None:
         address = client_address(request, parts.settings.trusted_proxies)
         if address is None or not within(address, identity.allowed_ips):
+            parts.refused.note(identity, "ip_not_allowed", action_of(parts, request))
             raise Refused(403, "ip_not_allowed", "This key may not be used from this address.")
     action = action_of(parts, request)
     if identity.may(action):
         return
     if not identity.has(scope := SCOPE_OF[action]):
+        parts.refused.note(identity, "scope_missing", action)
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
+    parts.refused.note(identity, "role_missing", action)
     raise Refused(403, "role_missing", f"Who is {identity.role} of this account may not do this: `{action}`.")
 
 

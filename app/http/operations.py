@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from app.http import audit
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
@@ -449,6 +450,7 @@ OPERATIONS: Final = (
         example='{"grace_s": 3600}',
         action="keys.write",
     ),
+    *audit.OPERATIONS,
     Operation(
         "GET",
         "/livez",
