@@ -54,7 +54,8 @@ class ApiKey:
     """A key as lists show it."""
 
     id: str
-    email: str
+    email: str | None
+    """None: a team's own."""
     prefix: str
     name: str | None
     scopes: tuple[str, ...]
@@ -69,6 +70,8 @@ class ApiKey:
     """None: from everywhere."""
     replaced_by: str | None = None
     """The key that it was rotated to."""
+    team: str | None = None
+    """The name of the team that it acts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ async def revoke_key(connection: Connection, which: str) -> Revoked:
         if row["revoked_at"] is None:
             await connection.execute("UPDATE api_keys SET revoked_at = now() WHERE id = $1", row["id"])
             fact = KeyRevoked(api_key_id=str(row["id"]), key_hash=row["key_hash"], by=OPERATOR)
-            await _say(connection, fact, account=row["user_id"], subject=row["id"])
+            await _say(connection, fact, account=row["account"], subject=row["id"])
             [row] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", row["id"])
     return Revoked(_key(row), row["key_hash"])
 
@@ -163,7 +166,7 @@ async def rotate_key(connection: Connection, which: str, plain_key: str, grace: 
         raise AccountRefused("there is no such key" if not rows else "several keys begin so, name one by its id")
     [row] = rows
     try:
-        old, made = await own_keys.rotate_for(connection, str(row["user_id"]), str(row["id"]), plain_key, grace)
+        old, made = await own_keys.rotate_for(connection, str(row["account"]), str(row["id"]), plain_key, grace)
     except (own_keys.KeyEnded, own_keys.KeyUnknown):
         raise AccountRefused("this key is revoked, expired or rotated already") from None
     [new] = await connection.fetch(f"{_SELECT_KEYS} WHERE k.id = $1", UUID(made.id))
@@ -209,9 +212,10 @@ def email_address(text: str) -> str:
     return address.lower()
 
 
-_SELECT_KEYS: Final = """SELECT k.id, k.user_id, k.key_hash, k.key_prefix, k.name, k.scopes, k.rate_limit_override,
+_SELECT_KEYS: Final = """SELECT k.id, k.account, k.key_hash, k.key_prefix, k.name, k.scopes, k.rate_limit_override,
 k.expires_at, k.last_used_at, k.created_at, k.revoked_at, k.models, k.allowed_ips,
-k.replaced_by, u.email FROM api_keys k JOIN users u ON u.id = k.user_id"""
+k.replaced_by, u.email, o.name AS team FROM api_keys k LEFT JOIN users u ON u.id = k.user_id
+LEFT JOIN organizations o ON o.id = k.organization_id"""
 
 
 async def _insert_user(connection: Connection, address: str, tier: Tier) -> asyncpg.Record | None:
@@ -299,4 +303,5 @@ def _key(row: asyncpg.Record) -> ApiKey:
         models=None if row["models"] is None else tuple(row["models"]),
         allowed_ips=None if row["allowed_ips"] is None else tuple(str(each) for each in row["allowed_ips"]),
         replaced_by=None if row["replaced_by"] is None else str(row["replaced_by"]),
+        team=row["team"],
     )

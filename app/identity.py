@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, Literal, Protocol, Self
@@ -24,13 +25,14 @@ from app.bounded_cache import BoundedCache
 from app.changes import Change, Changes
 from app.database import Pool, Unavailable, borrowed
 from app.single_flight import SingleFlight
+from app.teams.membership import Membership, Memberships, NotMember
 from events.completions import Tier
 from handlers.rules.key_rights import EVERY_SCOPE, Network, Rights
 from handlers.rules.policy import AccountPolicy
 from handlers.rules.roles import SCOPE_OF, Action, Role
 from handlers.rules.roles import may as role_may
 
-__all__ = ["Identities", "Identity", "Unavailable", "Unknown"]
+__all__ = ["Identities", "Identity", "NotMember", "Unavailable", "Unknown"]
 
 log = structlog.get_logger()
 
@@ -63,6 +65,8 @@ SCOPES: Final = (*ORDINARY_SCOPES, KEYS_SCOPE, ACCOUNT_SCOPE, OPERATOR_SCOPE)
 
 OPERATOR: Final = "operator"
 """Whoever has the machine: by whom the facts of `./helix user` and the like say they were done."""
+
+_ACCOUNT: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Status = Literal["active", "suspended", "deleted"]
 Why = Literal["malformed", "unknown", "revoked", "expired", "suspended", "deleted"]
@@ -144,6 +148,10 @@ class Records(Protocol):
         """These keys were used within the last minute. Raises Unavailable."""
         ...
 
+    async def membership(self, person: str, account: str) -> Membership | None:
+        """None for an account that there is not or that is closed, too. Raises Unavailable."""
+        ...
+
 
 class PostgresRecords:
     def __init__(self, pool: Pool) -> None:
@@ -153,17 +161,22 @@ class PostgresRecords:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
                 """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, k.models,
-                k.allowed_ips, k.counted_as, u.id AS account, u.tier, u.status, r.policy
-                FROM api_keys k JOIN users u ON u.id = k.user_id
-                LEFT JOIN routing_policies r ON r.user_id = u.id WHERE k.key_hash = $1""",
+                k.allowed_ips, k.counted_as, k.account, k.user_id AS person, COALESCE(o.tier, u.tier) AS tier,
+                u.status, o.status AS team_status, r.policy,
+                CASE WHEN o.id IS NULL THEN 'owner' WHEN u.id IS NULL THEN k.role ELSE m.role END AS role
+                FROM api_keys k LEFT JOIN users u ON u.id = k.user_id
+                LEFT JOIN organizations o ON o.id = k.organization_id
+                LEFT JOIN organization_members m ON m.organization_id = o.id AND m.user_id = u.id
+                LEFT JOIN routing_policies r ON r.user_id = k.account WHERE k.key_hash = $1""",
                 key_hash,
             )
         if row is None:
             return None
+        left = row["role"] is None  # a team's member no more: a key that he had for it is over
         identity = Identity(
             account=str(row["account"]),
-            person=str(row["account"]),
-            role="owner",
+            person=None if row["person"] is None else str(row["person"]),
+            role="viewer" if left else row["role"],
             api_key_id=str(row["id"]),
             tier=row["tier"],
             scopes=frozenset(ORDINARY_SCOPES if row["scopes"] is None else row["scopes"]),
@@ -174,7 +187,24 @@ class PostgresRecords:
             allowed_ips=None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
             counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
         )
-        return Found(identity, row["status"], revoked=row["revoked_at"] is not None)
+        person_is: Status = row["status"] or "active"
+        team_is: Status = row["team_status"] or "active"
+        status = team_is if person_is == "active" else person_is
+        return Found(identity, status, revoked=left or row["revoked_at"] is not None)
+
+    async def membership(self, person: str, account: str) -> Membership | None:
+        async with borrowed(self._pool) as connection:
+            row = await connection.fetchrow(
+                """SELECT m.role, o.tier, r.policy FROM organization_members m
+                JOIN organizations o ON o.id = m.organization_id LEFT JOIN routing_policies r ON r.user_id = o.id
+                WHERE m.organization_id = $1 AND m.user_id = $2 AND o.status = 'active'""",
+                UUID(account),
+                UUID(person),
+            )
+        if row is None:
+            return None
+        policy = None if row["policy"] is None else routing_policies.read(row["policy"])
+        return Membership(account, person, row["role"], row["tier"], policy)
 
     async def note_use(self, api_key_ids: frozenset[str]) -> None:
         async with borrowed(self._pool) as connection:
@@ -204,6 +234,7 @@ class Identities:
         self._known: BoundedCache[bytes, Identity] = BoundedCache(_IDENTITIES_MAX, clock=clock)
         self._strangers: BoundedCache[bytes, Why] = BoundedCache(_STRANGERS_MAX, clock=clock)
         self._looking: SingleFlight[bytes, Identity] = SingleFlight()
+        self._memberships = Memberships(records, clock=clock)
         self._changes_heard = 0
         self._used: set[str] = set()
         self._on_account_changed = on_account_changed
@@ -245,6 +276,19 @@ class Identities:
             raise Unknown(stranger)
         return await self._looking.fetch(digest, self._look_up)
 
+    async def acting_for(self, identity: Identity, account: str) -> Identity:
+        """The same key or person in another account.
+
+        Raises NotMember, for whoever is nobody there, and for what is bound to one account: a team's key, and a key that a
+        member has for a team. Raises Unavailable when it must be looked up and Postgres does not answer.
+        """
+        if account == identity.account:
+            return identity
+        if identity.person is None or identity.account != identity.person or not _is_account(account):
+            raise NotMember
+        found = await self._memberships.of(identity.person, account)
+        return replace(identity, account=account, role=found.role, tier=found.tier, policy=found.policy)
+
     def forget(self, change: Change) -> None:
         self._changes_heard += 1
         self._looking.forsake_all()
@@ -255,7 +299,8 @@ class Identities:
                     self._known.drop(digest)
                     self._strangers.drop(digest)
             case "account":
-                self._known.drop_where(lambda identity: identity.account == change.id)
+                self._known.drop_where(lambda identity: change.id in (identity.account, identity.person))
+                self._memberships.forget(change.id)
                 self._strangers.clear()
                 self._on_account_changed(change.id)
 
@@ -264,6 +309,7 @@ class Identities:
         self._looking.forsake_all()
         self._known.clear()
         self._strangers.clear()
+        self._memberships.forget_all()
         self._on_gap()
 
     async def _look_up(self, digest: bytes) -> Identity:
@@ -311,6 +357,11 @@ def _refusal(found: Found | None, now: datetime) -> Why | None:
     if found.identity.expires_at is not None and found.identity.expires_at <= now:
         return "expired"
     return None if found.status == "active" else found.status
+
+
+def _is_account(text: str) -> bool:
+    """Whether this can be an account at all, in the one way an id is written: two spellings are not two accounts."""
+    return _ACCOUNT.fullmatch(text) is not None
 
 
 def _digest(key: str) -> bytes:

@@ -1,12 +1,14 @@
-"""The keys of one account, in the hands of whoever holds one with the scope `keys`.
+"""The keys of one account, in the hands of whoever may manage them.
 
-One rule: a key never holds a right that its maker lacks, and another account's key is as unknown as one that never was.
+One rule: a key never holds a right that its maker lacks, and another account's key is as unknown as one that never was. In a
+team there are keys of its members, which act in their member's role and end with it, and the team's own, which have a role
+that their maker may give and stay when he leaves. Nobody is handed a key that acts as somebody else.
 A change and the fact that tells it commit in one transaction; what others remember of a key is dropped after that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -18,9 +20,11 @@ from app.database import Connection
 from app.identity import KEYS_SCOPE, OPERATOR, OPERATOR_SCOPE, ORDINARY_SCOPES, SCOPES, Identity
 from app.ids import new_id
 from app.outbox import enqueue
+from app.teams.standing import RoleLacking, role_now
 from events.accounts import KeyChanged, KeyCreated, KeyRevoked
 from events.message import Envelope, Event
 from handlers.rules.key_rights import Field, Rights, excess
+from handlers.rules.roles import Role, may, may_give
 
 KEYS_MAX: Final = 500
 """Keys of one account that are not revoked: more than any team has programs, few enough for a page or two."""
@@ -40,6 +44,10 @@ class OwnKey:
     last_used_at: datetime | None
     revoked_at: datetime | None
     replaced_by: str | None
+    person: str | None
+    """Whose it is; None: the team's own."""
+    role: Role | None
+    """What a team's own key is in the team; None for a person's, who has a role himself."""
 
 
 class KeyUnknown(Exception):
@@ -57,7 +65,7 @@ class KeyRefused(Exception):
 class RightLacking(Exception):
     """The maker has not got this right himself."""
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: Field | Literal["role"]) -> None:
         super().__init__(field)
         self.field = field
 
@@ -70,18 +78,42 @@ class KeyEnded(Exception):
     """The key is revoked, expired or rotated: it is not changed any more."""
 
 
-async def make(connection: Connection, maker: Identity, plain_key: str, name: str | None, rights: Rights) -> OwnKey:
-    """A new key of the maker's account. It shares the maker's rate limit.
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who makes or changes a key, as the tables have him now."""
 
-    Raises RightLacking, KeyRefused, MakerEnded.
+    rights: Rights
+    role: Role
+    rate_limit: int | None
+    counted_as: str | None
+    """Whose rate limit the keys that he makes share."""
+
+
+async def make(
+    connection: Connection,
+    maker: Identity,
+    plain_key: str,
+    name: str | None,
+    rights: Rights,
+    team_role: Role | None = None,
+) -> OwnKey:
+    """A new key of the maker's account: his own, or with `team_role` the team's. It shares the maker's rate limit.
+
+    Raises RightLacking, RoleLacking, KeyRefused, MakerEnded.
     """
     _sensible(rights)
+    if team_role is not None and maker.account == maker.person:
+        raise KeyRefused("owner", "This account is a person's, and has no team's keys.")
+    if team_role is None and maker.person is None:
+        raise KeyRefused("owner", "A team's key makes keys of the team alone.")
     async with connection.transaction():
         now = await _maker_now(connection, maker)
         _within(now.rights, rights)
+        if team_role is not None:
+            _may_hand_out(now, team_role)
         await _room(connection, maker.account)
-        limit = now.rate_limit
-        return await _insert(connection, maker.account, maker.by, plain_key, name, rights, limit, _counted_as(now))
+        new = _New(plain_key, name, rights, now.rate_limit, now.counted_as, team_role, maker.person)
+        return await _insert(connection, maker.account, maker.by, new)
 
 
 async def find(connection: Connection, account: str, id: str) -> OwnKey:
@@ -93,7 +125,7 @@ async def page(connection: Connection, account: str, *, limit: int, after: str |
     """Newest first, behind the key `after`. Revoked ones too. Raises KeyUnknown for an `after` that there is not."""
     last = None if after is None else await _get(connection, account, after)
     rows = await connection.fetch(
-        f"""{_SELECT} WHERE user_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+        f"""{_SELECT} WHERE account = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
         ORDER BY created_at DESC, id DESC LIMIT $4""",
         UUID(account),
         last.created_at if last else None,
@@ -108,11 +140,13 @@ async def change(
 ) -> OwnKey:
     """Write these fields of the key anew: `name`, and those of its rights. The others stay.
 
-    Raises KeyUnknown, KeyEnded, RightLacking (also for a key that can do more than the maker), KeyRefused, MakerEnded.
+    Raises KeyUnknown, KeyEnded, RightLacking (also for a key that can do more than the maker), RoleLacking, KeyRefused,
+    MakerEnded.
     """
     async with connection.transaction():
         now = await _maker_now(connection, maker)
         found = await _get(connection, maker.account, id, lock=True)
+        _reaches(now, maker, found)
         _alive(found)
         _within(now.rights, found.rights)
         old = found.rights
@@ -135,11 +169,15 @@ async def rotate(
 ) -> tuple[OwnKey, OwnKey]:
     """A new key in the place of this one, which goes on for the grace time → the old one and the new one.
 
-    Both share one rate limit. Raises KeyUnknown, KeyEnded, RightLacking, KeyRefused, MakerEnded.
+    Both share one rate limit. Raises KeyUnknown, KeyEnded, RightLacking, RoleLacking (also for another member's key, whoever
+    asks), KeyRefused, MakerEnded.
     """
     async with connection.transaction():
         now = await _maker_now(connection, maker)
         found = await _get(connection, maker.account, id, lock=True)
+        _reaches(now, maker, found)
+        if found.person is not None and found.person != maker.person:
+            raise RoleLacking("keys.write")
         _alive(found)
         _within(now.rights, found.rights)
         await _room(connection, maker.account)
@@ -156,10 +194,17 @@ async def rotate_for(
         return await _replace(connection, account, OPERATOR, found, plain_key, grace)
 
 
-async def revoke(connection: Connection, account: str, id: str, *, by: str) -> OwnKey:
-    """From now on it opens nothing. Doing it again changes nothing. Raises KeyUnknown."""
+async def revoke(connection: Connection, maker: Identity, id: str) -> OwnKey:
+    """From now on it opens nothing. Doing it again changes nothing.
+
+    Raises KeyUnknown, RoleLacking, MakerEnded.
+    """
     async with connection.transaction():
-        found = await _get(connection, account, id, lock=True)
+        now = await _maker_now(connection, maker)
+        found = await _get(connection, maker.account, id, lock=True)
+        if found.person != maker.person and not may(now.role, "keys.manage"):
+            raise RoleLacking("keys.manage")
+        account, by = maker.account, maker.by
         if found.revoked_at is not None:
             return found
         at: datetime = await connection.fetchval(
@@ -187,7 +232,7 @@ def default_scopes(maker: Identity) -> frozenset[str]:
 
 
 _SELECT: Final = """SELECT id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
-counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by FROM api_keys"""
+counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role FROM api_keys"""
 
 
 async def _get(connection: Connection, account: str, id: str, *, lock: bool = False) -> OwnKey:
@@ -196,7 +241,7 @@ async def _get(connection: Connection, account: str, id: str, *, lock: bool = Fa
     except ValueError:
         raise KeyUnknown from None
     row = await connection.fetchrow(
-        f"{_SELECT} WHERE user_id = $1 AND id = $2 {'FOR UPDATE' if lock else ''}", UUID(account), key
+        f"{_SELECT} WHERE account = $1 AND id = $2 {'FOR UPDATE' if lock else ''}", UUID(account), key
     )
     if row is None:
         raise KeyUnknown
@@ -217,20 +262,46 @@ def _within(maker: Rights, rights: Rights) -> None:
         raise RightLacking(field)
 
 
-async def _maker_now(connection: Connection, maker: Identity) -> OwnKey:
-    """The maker's key as it stands: what is remembered of it may be a minute old, and what it makes would outlive it.
+async def _maker_now(connection: Connection, maker: Identity) -> Maker:
+    """The maker as he stands: what is remembered of him may be a minute old, and what he makes would outlive it.
 
-    Whoever changes keys of an account does so one after the other.
+    Whoever changes keys of an account does so one after the other. Raises MakerEnded.
     """
-    status = await connection.fetchval("SELECT status FROM users WHERE id = $1 FOR NO KEY UPDATE", UUID(maker.account))
+    role = await role_now(connection, maker)
+    if role is None or not may(role, "keys.write"):
+        raise MakerEnded
+    if maker.signed_in:
+        return Maker(maker.rights, role, None, None)
+    row = await connection.fetchrow(
+        f"{_SELECT} WHERE id = $1 AND (account = $2 OR account = $3)",
+        UUID(maker.api_key_id),
+        UUID(maker.account),
+        None if maker.person is None else UUID(maker.person),
+    )
     try:
-        now = await _get(connection, maker.account, maker.api_key_id)
-        _alive(now, rotated=True)
+        key = _key(row)
+        _alive(key, rotated=True)
     except (KeyUnknown, KeyEnded):
         raise MakerEnded from None
-    if status != "active" or not now.rights.scopes & {KEYS_SCOPE, OPERATOR_SCOPE}:
+    if not key.rights.scopes & {KEYS_SCOPE, OPERATOR_SCOPE}:
         raise MakerEnded
-    return now
+    return Maker(key.rights, role, key.rate_limit, _counted_as(key))
+
+
+def _may_hand_out(now: Maker, role: Role) -> None:
+    """Whether the maker may make, or be handed, a team's own key of this role. Raises RoleLacking, RightLacking."""
+    if not may(now.role, "keys.manage"):
+        raise RoleLacking("keys.manage")
+    if not may_give(now.role, role):
+        raise RightLacking("role")
+
+
+def _reaches(now: Maker, maker: Identity, key: OwnKey) -> None:
+    """Whether the maker may write this key. Raises RoleLacking, RightLacking."""
+    if key.role is not None:
+        _may_hand_out(now, key.role)
+    elif key.person != maker.person and not may(now.role, "keys.manage"):
+        raise RoleLacking("keys.manage")
 
 
 def _counted_as(key: OwnKey) -> str | None:
@@ -245,7 +316,7 @@ def _alive(key: OwnKey, *, rotated: bool = False) -> None:
 
 async def _room(connection: Connection, account: str) -> None:
     count: int = await connection.fetchval(
-        """SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL
+        """SELECT count(*) FROM api_keys WHERE account = $1 AND revoked_at IS NULL
         AND (expires_at IS NULL OR expires_at > now())""",
         UUID(account),
     )
@@ -253,35 +324,42 @@ async def _room(connection: Connection, account: str) -> None:
         raise KeyRefused("name", f"An account has at most {KEYS_MAX} keys; revoke one first.")
 
 
-async def _insert(
-    connection: Connection,
-    account: str,
-    by: str,
-    plain_key: str,
-    name: str | None,
-    rights: Rights,
-    rate_limit: int | None,
-    counted_as: str | None,
-) -> OwnKey:
+@dataclass(frozen=True, slots=True)
+class _New:
+    plain_key: str = field(repr=False)
+    name: str | None
+    rights: Rights
+    rate_limit: int | None
+    counted_as: str | None
+    team_role: Role | None
+    person: str | None
+
+
+async def _insert(connection: Connection, account: str, by: str, new: _New) -> OwnKey:
+    rights, person = new.rights, None if new.team_role is not None else new.person
     row = await connection.fetchrow(
-        """INSERT INTO api_keys (id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips,
-        rate_limit_override, counted_as, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        """INSERT INTO api_keys (id, user_id, organization_id, key_hash, key_prefix, name, scopes, models, allowed_ips,
+        rate_limit_override, counted_as, expires_at, role)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         RETURNING id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
-        counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by""",
+        counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role""",
         UUID(new_id()),
-        UUID(account),
-        key_hash(plain_key),
-        key_prefix(plain_key),
-        name,
+        None if person is None else UUID(person),
+        None if person == account else UUID(account),
+        key_hash(new.plain_key),
+        key_prefix(new.plain_key),
+        new.name,
         sorted(rights.scopes),
         None if rights.models is None else sorted(rights.models),
         rights.allowed_ips,
-        rate_limit,
-        None if counted_as is None else UUID(counted_as),
+        new.rate_limit,
+        None if new.counted_as is None else UUID(new.counted_as),
         rights.expires_at,
+        new.team_role,
     )
     made = _key(row)
-    fact = KeyCreated(api_key_id=made.id, prefix=made.prefix, scopes=tuple(sorted(rights.scopes)), by=by)
+    scopes = tuple(sorted(rights.scopes))
+    fact = KeyCreated(api_key_id=made.id, prefix=made.prefix, scopes=scopes, person=made.person, role=made.role, by=by)
     await _say(connection, account, made.id, fact)
     if rights != Rights(rights.scopes):
         await _say(connection, account, made.id, _changed(made, by))
@@ -291,8 +369,9 @@ async def _insert(
 async def _replace(
     connection: Connection, account: str, by: str, found: OwnKey, plain_key: str, grace: timedelta
 ) -> tuple[OwnKey, OwnKey]:
-    limit = found.rate_limit
-    made = await _insert(connection, account, by, plain_key, found.name, found.rights, limit, _counted_as(found))
+    counted_as = _counted_as(found)
+    new = _New(plain_key, found.name, found.rights, found.rate_limit, counted_as, found.role, found.person)
+    made = await _insert(connection, account, by, new)
     until = datetime.now(UTC) + grace
     if found.rights.expires_at is not None:
         until = min(until, found.rights.expires_at)
@@ -355,4 +434,6 @@ def _key(row: asyncpg.Record | None) -> OwnKey:
         last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],
         replaced_by=None if row["replaced_by"] is None else str(row["replaced_by"]),
+        person=None if row["user_id"] is None else str(row["user_id"]),
+        role=row["role"],
     )

@@ -29,7 +29,8 @@ async def put(connection: Connection, account: str, policy: AccountPolicy, *, by
     """Write the whole policy anew → when that was."""
     async with connection.transaction():
         written: datetime = await connection.fetchval(
-            """INSERT INTO routing_policies (user_id, policy) VALUES ($1, $2)
+            """INSERT INTO routing_policies (user_id, policy, person, organization_id)
+            VALUES ($1, $2, (SELECT id FROM users WHERE id = $1), (SELECT id FROM organizations WHERE id = $1))
             ON CONFLICT (user_id) DO UPDATE SET policy = EXCLUDED.policy, updated_at = now() RETURNING updated_at""",
             UUID(account),
             policy.model_dump_json(exclude_defaults=True),

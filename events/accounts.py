@@ -22,6 +22,10 @@ class KeyCreated(Change):
     api_key_id: str
     prefix: str
     scopes: tuple[str, ...]
+    person: str | None = None
+    """Whose it is, where somebody wrote it down; a team's own is nobody's."""
+    role: str | None = None
+    """What a team's own key is in the team."""
 
 
 class KeyRevoked(Change):

@@ -123,7 +123,7 @@ def revoke_key(
     if as_json:
         _print_json({**_key_fields(revoked.key), "told": told})
         return
-    typer.echo(f"{revoked.key.prefix} of {revoked.key.email} is revoked, id {revoked.key.id}")
+    typer.echo(f"{revoked.key.prefix} of {revoked.key.email or revoked.key.team} is revoked, id {revoked.key.id}")
     _warn_untold(told)
 
 
@@ -159,6 +159,7 @@ def list_keys(email: Annotated[str | None, typer.Argument()] = None, as_json: As
     shown = (
         "prefix",
         "email",
+        "team",
         "name",
         "scopes",
         "models",

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 import orjson
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,24 +23,23 @@ from app.api_keys import new_key
 from app.changes import Change, ChannelDown, tell
 from app.database import Unavailable, borrowed
 from app.http.authentication import identify
-from app.http.json_body import parse_object, read_body
 from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyView, NewKeyView
 from app.http.refusals import Refused
-from app.http.shapes import refuse_invalid
+from app.http.shaped_body import shaped_body
 from app.identity import Identity
 from app.own_keys import KeyEnded, KeyRefused, KeyUnknown, MakerEnded, OwnKey, RightLacking
+from app.teams.standing import RoleLacking
 from app.wiring import WebParts
 from handlers.rules.key_rights import Rights
+from handlers.rules.roles import Role
 
 log = structlog.get_logger()
 
-BODY_BYTES_MAX: Final = 64 * 1024
-"""All that the bounds of a key allow, and no more."""
+TEAM_KEY_ROLE: Final = "developer"
+"""What a team's own key is where nobody says: it may ask, and manage nothing."""
 
 PAGE: Final = 20
 PAGE_MAX: Final = 100
-
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class ApiKeys:
@@ -63,7 +62,7 @@ class ApiKeys:
     async def create(self, request: Request) -> Response:
         """A new key; what is left out is as with the key that asks."""
         maker = await self._maker(request)
-        body = await _body(KeyCreate, request)
+        body = await shaped_body(KeyCreate, request)
         said = body.model_fields_set
         rights = Rights(
             own_keys.default_scopes(maker) if body.scopes is None else frozenset(body.scopes),
@@ -75,7 +74,7 @@ class ApiKeys:
         key = new_key()
         with _worded():
             async with borrowed(self._parts.pool) as connection:
-                made = await own_keys.make(connection, maker, key, body.name, rights)
+                made = await own_keys.make(connection, maker, key, body.name, rights, _team_role(maker, body))
         log.info("key_made", account=maker.account, api_key_id=made.id, by=maker.api_key_id)
         return _json(_new(made, key), 201)
 
@@ -104,7 +103,7 @@ class ApiKeys:
     async def change(self, request: Request) -> Response:
         """Write some fields anew; every process hears of it."""
         maker = await self._maker(request)
-        body = await _body(KeyChange, request)
+        body = await shaped_body(KeyChange, request)
         models = None if body.models is None else frozenset(body.models)
         rights = Rights(frozenset(body.scopes), models, body.allowed_ips, body.expires_at)
         self._known_models(rights)
@@ -127,7 +126,7 @@ class ApiKeys:
         maker = await self._maker(request)
         with _worded():
             async with borrowed(self._parts.pool) as connection:
-                revoked = await own_keys.revoke(connection, maker.account, request.path_params["id"], by=maker.by)
+                revoked = await own_keys.revoke(connection, maker, request.path_params["id"])
         await self._tell(revoked)
         log.info("key_revoked", account=maker.account, api_key_id=revoked.id, by=maker.api_key_id)
         return _json(_view(revoked))
@@ -135,7 +134,7 @@ class ApiKeys:
     async def rotate(self, request: Request) -> Response:
         """A new key in the old one's place."""
         maker = await self._maker(request)
-        body = await _body(KeyRotate, request)
+        body = await shaped_body(KeyRotate, request)
         key = new_key()
         grace = timedelta(seconds=body.grace_s)
         with _worded():
@@ -182,22 +181,24 @@ def _worded() -> Iterator[None]:
     except RightLacking as lacking:
         message = f"The key that asks for this has not got such a right itself: `{lacking.field}`."
         raise Refused(403, "right_lacking", message, param=lacking.field) from None
+    except RoleLacking as lacking_role:
+        raise Refused(
+            403, "role_missing", f"Your role in this account does not allow this: `{lacking_role}`."
+        ) from None
     except MakerEnded:
         raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
     except Unavailable:
         raise Refused(503, "database_unavailable", "Keys cannot be reached just now; try again.") from None
 
 
-async def _body(shape: type[Body], request: Request) -> Body:
-    raw = await read_body(request.receive)
-    if len(raw) > BODY_BYTES_MAX:
-        raise Refused(413, "request_too_large", f"A key's description has at most {BODY_BYTES_MAX} bytes.")
-    raw = raw or b"{}"
-    parse_object(raw)  # refuses what is no object, too deep, or holds a NUL, which Postgres cannot keep
-    try:
-        return shape.model_validate_json(raw)
-    except ValidationError as invalid:
-        raise refuse_invalid(invalid) from None
+def _team_role(maker: Identity, body: KeyCreate) -> Role | None:
+    """None: the key is to be the maker's own."""
+    owner = body.owner or ("person" if maker.person is not None else "team")
+    if owner == "team":
+        return body.role or TEAM_KEY_ROLE
+    if body.role is not None:
+        raise Refused(400, "invalid_value", "Only a team's own key is given a role; a person has one.", param="role")
+    return None
 
 
 def _page(request: Request) -> tuple[int, str | None]:
@@ -223,6 +224,9 @@ def _view(key: OwnKey) -> KeyView:
         last_used_at=None if key.last_used_at is None else _time(key.last_used_at),
         revoked_at=None if key.revoked_at is None else _time(key.revoked_at),
         replaced_by=key.replaced_by,
+        owner="team" if key.person is None else "person",
+        person=key.person,
+        role=key.role,
     )
 
 

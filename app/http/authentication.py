@@ -12,12 +12,15 @@ from starlette.types import Scope
 from app.database import Unavailable
 from app.http.client_address import client_address, within
 from app.http.refusals import Refused, retry_after
-from app.identity import Identity, Unknown
+from app.identity import Identity, NotMember, Unknown
 from app.wiring import WebParts
 from handlers.rules.roles import SCOPE_OF, Action
 
 WATCH_S: Final = 2.0
 """A revoked key is to be over within five seconds, and word of it takes one."""
+
+ACCOUNT_HEADER: Final = b"x-helix-account"
+"""Which account a person acts for; his own where it is not sent."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -39,11 +42,13 @@ def key_of(headers: Headers) -> str | None:
     return header(headers, b"x-api-key")
 
 
-async def identify(parts: WebParts, request: Scope) -> Identity:
+async def identify(parts: WebParts, request: Scope, account: str | None = None) -> Identity:
     """Who comes to the matched route, once it is clear that he may do what it does (its row in `operations`).
 
-    Raises Refused: 401 without a good key, 403 when the key's scopes or the role do not allow it or it is used from where
-    it may not be, 429 where too many wrong keys came from, 503 when the key must be looked up and cannot be.
+    He acts for `account` where the route's path names one, else for the one that the header `x-helix-account` names, else
+    for his key's own. Raises Refused: 401 without a good key, 403 when the key's scopes or the role do not allow it or it is
+    used from where it may not be, 404 for an account that he does not belong to, 429 where too many wrong keys came from,
+    503 when something must be looked up and cannot be.
     """
     identities = parts.identities
     key = key_of(request["headers"])
@@ -64,8 +69,21 @@ async def identify(parts: WebParts, request: Scope) -> Identity:
             raise Refused(401, "invalid_api_key", "This API key is not valid.") from None
         except Unavailable:
             raise Refused(503, "identity_unavailable", "The key cannot be checked just now; try again.") from None
+    wanted = account or header(request["headers"], ACCOUNT_HEADER)
+    if wanted is not None and wanted != identity.account:
+        identity = await _acting_for(parts, identity, wanted)
     _allow(parts, request, identity)
     return identity
+
+
+async def _acting_for(parts: WebParts, identity: Identity, account: str) -> Identity:
+    """The identity in that account. Raises Refused 404, 503."""
+    try:
+        return await parts.identities.acting_for(identity, account)
+    except NotMember:
+        raise Refused(404, "account_not_found", "There is no such account, or you do not belong to it.") from None
+    except Unavailable:
+        raise Refused(503, "identity_unavailable", "The account cannot be looked up just now; try again.") from None
 
 
 def _allow(parts: WebParts, request: Scope, identity: Identity) -> None:
@@ -112,9 +130,13 @@ def watched(parts: WebParts, request: Scope, interrupt: Callable[[], None]) -> I
         while not watch.over:
             await asyncio.sleep(WATCH_S)
             try:
-                _allow(parts, request, parts.identities.cached(key) or await parts.identities.of(key))
-            except (Unknown, Refused):
+                identity = parts.identities.cached(key) or await parts.identities.of(key)
+                wanted = header(request["headers"], ACCOUNT_HEADER)
+                _allow(parts, request, identity if wanted is None else await _acting_for(parts, identity, wanted))
+            except Unknown:
                 watch.over = True
+            except Refused as refused:
+                watch.over = refused.status != 503
             except Unavailable:
                 continue
         interrupt()

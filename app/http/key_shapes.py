@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.http.client_address import Network, network
+from handlers.rules.roles import Role
 
 SCOPES_MAX: Final = 20
 MODELS_MAX: Final = 50
@@ -59,6 +60,10 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
+GivenRole = Literal["admin", "developer", "billing", "viewer"]
+"""Roles that are given. Ownership is transferred."""
+
+
 class KeyCreate(_Body):
     """What is left out is as it is with the key that makes it, `scopes` excepted."""
 
@@ -71,6 +76,11 @@ class KeyCreate(_Body):
     """Addresses and networks it may be used from; null: everywhere."""
     expires_at: Time | None = None
     """With a zone; null: never."""
+    owner: Literal["person", "team"] | None = None
+    """Whose it is. A person's key in a team acts in his role there and ends when he leaves; the team's own stays. Left out:
+    the person's who asks."""
+    role: GivenRole | None = None
+    """What a team's own key is in the team; left out: developer. Never more than the role of who makes it."""
 
 
 class KeyChange(_Body):
@@ -120,6 +130,11 @@ class KeyView(_View):
     revoked_at: str | None
     replaced_by: str | None
     """The key it was rotated to."""
+    owner: Literal["person", "team"]
+    person: str | None
+    """Whose it is; null: the team's own."""
+    role: Role | None
+    """What a team's own key is in the team."""
 
 
 class NewKeyView(KeyView):

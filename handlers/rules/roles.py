@@ -1,7 +1,8 @@
 """Who may do what: the one matrix of role and action, as data.
 
 One rule: what stands here is enforced in one place (`app.http.authentication`), and every route names its action in the
-table of operations. An action also needs a scope, which bounds a key whatever the role of whoever holds it.
+table of operations. A person in his own account is its owner. An action also needs a scope, which bounds a key whatever the
+role of whoever holds it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-Role = Literal["owner", "admin", "developer", "billing", "viewer"]
-"""A person in his own account is its owner."""
+from events.teams import Role as Role
 
 Scope = Literal["chat", "agents", "prompts", "keys", "account"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app.api_keys import key_hash, new_key
 from app.database import Unavailable
 from app.identity import Found, Identity
+from app.teams.membership import Membership
 
 ACCOUNT = "01900000-0000-7000-8000-000000000001"
 
@@ -20,6 +21,7 @@ class FakeRecords:
     """Set by the first look-up."""
     down: bool = False
     used: list[frozenset[str]] = field(default_factory=list)
+    memberships: dict[tuple[str, str], Membership] = field(default_factory=dict)
     gate: asyncio.Event | None = None
     """What has been read is handed out only when this is set."""
 
@@ -37,6 +39,10 @@ class FakeRecords:
         found = self.rows.get(key_hash)
         await (self.gate.wait() if self.gate else asyncio.sleep(0))
         return found
+
+    async def membership(self, person: str, account: str) -> Membership | None:
+        self.lookups += 1
+        return self.memberships.get((person, account))
 
     async def note_use(self, api_key_ids: frozenset[str]) -> None:
         if self.down:

@@ -14,6 +14,7 @@ from app.changes import Change
 from app.identity import IDENTITY_KEEP_S, Found, Identities, Identity, Unavailable, Unknown
 from tests.accounts.records import ACCOUNT, ALICE, FakeRecords, HandClock
 
+OTHER = "01900000-0000-7000-8000-000000000002"
 NOWHERE = "redis://127.0.0.1:1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ACTIVE = Found(ALICE, "active", revoked=False)
@@ -134,7 +135,7 @@ async def test_a_key_is_not_remembered_beyond_its_own_end() -> None:
 async def test_a_change_that_is_heard_drops_what_it_names_and_nothing_else(account: bool) -> None:
     records = FakeRecords()
     key = records.add(ACTIVE)
-    other = records.add(replace(ACTIVE, identity=replace(ALICE, account="01900000-0000-7000-8000-000000000002")))
+    other = records.add(replace(ACTIVE, identity=replace(ALICE, account=OTHER, person=OTHER)))
     asked = identities(records)
     await asked.of(key)
     await asked.of(other)
