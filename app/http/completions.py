@@ -24,7 +24,7 @@ from app.http.caching import FIELD, CacheWish, cache_wish
 from app.http.delivery import Progress, Ticket, deliver
 from app.http.dialect import Header
 from app.http.earlier import follower
-from app.http.json_body import parse_object, read_body
+from app.http.json_body import parse, read_body
 from app.http.refusals import Refused, retry_after
 from app.http.wishes import Wish, wish_of
 from app.identity import Identity
@@ -38,6 +38,7 @@ from app.wiring import WebParts
 from events.completions import Complete
 from events.message import Envelope, sealed_text
 from handlers.ports import Box
+from handlers.rules.body_sizes import BODY_BYTES_MAX
 from handlers.rules.policy import resolve
 
 log = structlog.get_logger()
@@ -73,9 +74,9 @@ class Completions:
                 "The log is nearly full; what was accepted is being finished first. Try again later.",
                 headers=retry_after(RETRY_AFTER_S),
             )
-        raw = await read_body(receive)
+        raw = await read_body(receive, BODY_BYTES_MAX[identity.tier])
         request = state["request_id"]
-        arrived = Arrived(identity.account, request, headers, raw, parse_object(raw))
+        arrived = Arrived(identity.account, request, headers, raw, await parse(raw))
         account_ttl_s = identity.policy.cache_ttl_s if identity.policy else None
         caching = cache_wish(headers, arrived.parsed, account_ttl_s, semantic=parts.settings.enable_semantic_cache)
         asked = await self._door.read(_without_cache(arrived))

@@ -30,7 +30,7 @@ class Message(Shaped):
     """One message of a conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | Annotated[list[Block], Field(max_length=PARTS_MAX)]
+    content: str | Annotated[list[Block], Field(max_length=PARTS_MAX, fail_fast=True)]
 
 
 class MessageTool(Shaped):
@@ -46,9 +46,9 @@ class CountBody(Shaped):
 
     model: Name
     """An id from `/v1/models`, `provider/id` for exactly one provider, or `auto`."""
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
-    system: str | Annotated[list[Block], Field(max_length=PARTS_MAX)] | None = None
-    tools: Annotated[list[MessageTool], Field(max_length=TOOLS_MAX)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX, fail_fast=True)]
+    system: str | Annotated[list[Block], Field(max_length=PARTS_MAX, fail_fast=True)] | None = None
+    tools: Annotated[list[MessageTool], Field(max_length=TOOLS_MAX, fail_fast=True)] | None = None
     tool_choice: dict[str, object] | None = None
     thinking: dict[str, object] | None = None
 

@@ -18,7 +18,7 @@ from app.http.asked import Arrived, Asked, chosen_model, without
 from app.http.authentication import Headers, header, identify
 from app.http.completions import Completions
 from app.http.dialect import Header, event
-from app.http.json_body import parse_object, read_body
+from app.http.json_body import parse, read_body
 from app.http.message_shapes import CountBody, MessagesBody, refuse_outdated
 from app.http.refusals import Refused
 from app.http.shapes import shaped
@@ -26,6 +26,7 @@ from app.live.last_word import LastWord
 from app.providers.counting import anthropic_tokens
 from app.wiring import WebParts
 from events.completions import Wire
+from handlers.rules.body_sizes import BODY_BYTES_MAX
 
 ENDPOINT: Final = "/v1/messages"
 
@@ -102,8 +103,8 @@ class Messages:
         headers: Headers = request.scope["headers"]
         identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
-        raw = await read_body(request.receive)
-        body = shaped(CountBody, parse_object(raw))
+        raw = await read_body(request.receive, BODY_BYTES_MAX[identity.tier])
+        body = shaped(CountBody, await parse(raw))
         refuse_outdated(body, version_of(headers))
         chosen_model(self._parts.catalogue, identity, body.model, "chat")
         # The encoding takes half a second to load, and a long text some milliseconds of the event loop.

@@ -34,7 +34,7 @@ class ResponsesBody(Shaped):
 
     model: Name
     """An id from `/v1/models`, `provider/id` for exactly one provider, or `auto`."""
-    input: str | Annotated[list[Item], Field(max_length=ITEMS_MAX)]
+    input: str | Annotated[list[Item], Field(max_length=ITEMS_MAX, fail_fast=True)]
     """A text, or items."""
     instructions: str | None = None
     """What the model is told before everything else. Those of earlier responses are not taken over."""
@@ -48,7 +48,7 @@ class ResponsesBody(Shaped):
     max_output_tokens: Annotated[int, Field(ge=1, le=TOKENS_MAX)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    tools: Annotated[list[ResponseTool], Field(max_length=TOOLS_MAX)] | None = None
+    tools: Annotated[list[ResponseTool], Field(max_length=TOOLS_MAX, fail_fast=True)] | None = None
     tool_choice: Name | dict[str, object] | None = None
     parallel_tool_calls: bool | None = None
     text: dict[str, object] | None = None

@@ -14,7 +14,8 @@ from app.http.refusals import Refused
 from events.completions import Optimize
 
 MESSAGES_MAX = 2000
-"""Longest conversation taken in one body: its validation stays a few milliseconds, so no neighbour waits."""
+"""Longest conversation taken in one body: its validation stays a few milliseconds, so no neighbour waits. For the same reason
+every list ends at its first fault (`fail_fast`): to word 80,000 takes half a second, and the client is told one."""
 
 PARTS_MAX = 2000
 TOOLS_MAX = 512
@@ -58,10 +59,10 @@ class ChatMessage(Shaped):
     """One message of a conversation."""
 
     role: Role
-    content: str | Annotated[list[Part], Field(max_length=PARTS_MAX)] | None = None
+    content: str | Annotated[list[Part], Field(max_length=PARTS_MAX, fail_fast=True)] | None = None
     """Text or parts. Null only where an assistant called tools."""
     name: Name | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=TOOLS_MAX)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=TOOLS_MAX, fail_fast=True)] | None = None
     tool_call_id: Name | None = None
 
 
@@ -97,7 +98,7 @@ class ChatBody(Shaped):
 
     model: Name | None = None
     """An id from `/v1/models`, `provider/id` for exactly one provider, or `auto`. May be left out on `/v1/chat`."""
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MESSAGES_MAX)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MESSAGES_MAX, fail_fast=True)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1, le=TOKENS_MAX)] | None = None
@@ -112,7 +113,7 @@ class ChatBody(Shaped):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    tools: Annotated[list[Tool], Field(max_length=TOOLS_MAX)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=TOOLS_MAX, fail_fast=True)] | None = None
     tool_choice: Name | dict[str, object] | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
