@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import os
 from collections.abc import Mapping
 from hashlib import sha256
@@ -14,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.database import Connection
@@ -35,6 +37,9 @@ class KeyRing:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """Name → 32 bytes, in order."""
         self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
+        self._signing_seeds = {
+            name: hmac.digest(key, b"helix: receipts", "sha256") for name, key in keys.items()
+        }  # no key has two uses
         self.current = next(iter(keys))
 
     @classmethod
@@ -83,6 +88,17 @@ class KeyRing:
             return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], f"content: {purpose}".encode())
         except InvalidTag:
             raise RingRefused(f"{purpose} is damaged") from None
+
+    def sign(self, content: bytes) -> tuple[bytes, bytes]:
+        """→ Ed25519 public key of 32 bytes, and the signature of 64."""
+        key = Ed25519PrivateKey.from_private_bytes(self._signing_seeds[self.current])
+        return key.public_key().public_bytes_raw(), key.sign(content)
+
+    @property
+    def public_keys(self) -> frozenset[bytes]:
+        """What is signed by this ring can be checked with one of these."""
+        seeds = self._signing_seeds.values()
+        return frozenset(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw() for seed in seeds)
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(self._ciphers)})"

@@ -22,10 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import collector, mail, outbox, partitions, ready, telemetry, trimmer
 from app.continuity import compare
+from app.erasure.keeper import keep as keep_erasing
 from app.key_ring import KeyRing
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
-from app.mail.choice import post_of
+from app.mail.choice import has_post, post_of
 from app.postgres import engine
 from app.readers import Extent, LogSource, Watch, extent
 from app.settings import Settings, settings
@@ -69,6 +70,7 @@ async def serve(chosen: Settings) -> None:
         stack.push_async_callback(stream.close)
         database = await stack.enter_async_context(engine(chosen.database, f"{PROJECTOR} {chosen.helix_process_name}"))
         ring, post = KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()), post_of(chosen)
+        mails = mail.Mails(ring, has_post(chosen))
         compared = await _stand_by_for_the_right_log(stream, database)
         watch = Watch()
         runners = []
@@ -84,6 +86,7 @@ async def serve(chosen: Settings) -> None:
                     tasks.create_task(runner.run())
                 tasks.create_task(outbox.publish_always(chosen.database, stream))
                 tasks.create_task(mail.send_always(chosen.database, ring, post))
+                tasks.create_task(keep_erasing(chosen, stream, ring, mails if mails.have_post else None))
                 tasks.create_task(partitions.keep(database))
                 tasks.create_task(trimmer.keep_short(stream, database))
                 tasks.create_task(_look_after(runners, database, stream, watch, compared))

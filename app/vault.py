@@ -206,17 +206,7 @@ class Vault:
         changes nothing. Other processes hear of it through `app.changes`, or forget after BOX_KEEP_S.
         """
         async with borrowed(self._pool) as connection, connection.transaction():
-            await _lock(connection, account)
-            await connection.execute(
-                """INSERT INTO data_keys (account, number, wrapped, wrapped_by, destroyed_at)
-                VALUES ($1, 1, NULL, $2, now()) ON CONFLICT (account, number) DO NOTHING""",
-                UUID(account),
-                self._ring.current,
-            )
-            await connection.execute(
-                "UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account = $1 AND wrapped IS NOT NULL",
-                UUID(account),
-            )
+            await destroy_keys(connection, account, self._ring.current)
         self.forget(account)
         log.info("data_keys_destroyed", account=account)
 
@@ -224,3 +214,23 @@ class Vault:
 async def _lock(connection: Connection, account: str) -> None:
     """One change of an account's keys at a time: a key made while the others are destroyed would escape."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('data_keys ' || $1, 0))", account)
+
+
+async def destroy_keys(connection: Connection, account: str, wrapped_by: str) -> list[tuple[int, bytes]]:
+    """`Vault.destroy` within the caller's transaction → numbers and wrapped forms of the keys that it destroys."""
+    await _lock(connection, account)
+    await connection.execute(
+        """INSERT INTO data_keys (account, number, wrapped, wrapped_by, destroyed_at)
+        VALUES ($1, 1, NULL, $2, now()) ON CONFLICT (account, number) DO NOTHING""",
+        UUID(account),
+        wrapped_by,
+    )
+    rows = await connection.fetch(
+        "SELECT number, wrapped FROM data_keys WHERE account = $1 AND wrapped IS NOT NULL ORDER BY number",
+        UUID(account),
+    )
+    await connection.execute(
+        "UPDATE data_keys SET wrapped = NULL, destroyed_at = now() WHERE account = $1 AND wrapped IS NOT NULL",
+        UUID(account),
+    )
+    return [(row["number"], row["wrapped"]) for row in rows]

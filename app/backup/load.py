@@ -16,8 +16,11 @@ from app.backup import carried, files
 from app.backup.save import KEY_COLUMNS, run_tool
 from app.continuity import place
 from app.database import CONNECT_S_MAX, Connection
+from app.erasure.carrying_out import repeat_all
+from app.erasure.receipt import verify
 from app.key_ring import KeyRing
 from app.log import Log, keys
+from app.migrate import upgrade
 from app.readers import extent
 
 
@@ -41,11 +44,21 @@ class Restored:
     parked: int
 
 
-async def load(database_url: str, log: Log, ring: KeyRing, directory: Path, other_keys: Path | None = None) -> Restored:
-    """`other_keys`: a file of data keys to be used instead of the backup's own.
+async def load(
+    database_url: str,
+    log: Log,
+    ring: KeyRing,
+    directory: Path,
+    other_keys: Path | None = None,
+    erased: str = "",
+) -> Restored:
+    """`other_keys`: a file of data keys to be used instead of the backup's own. `erased`: receipts of erasures that came
+    after the backup, one a line, which are carried out again before anybody can see the accounts.
 
-    Raises NoBackup, NotEmpty, WrongKey before anything is touched; then ToolFailed, LogGone, LogRefused.
+    Raises NoBackup, NotEmpty, WrongKey, NoReceipt before anything is touched; then ToolFailed, LogGone, LogRefused.
     """
+    for line in filter(None, erased.splitlines()):
+        verify(line)
     manifest, position = files.checked(directory, other_keys=other_keys is not None)
     if manifest.partitions != log.partitions:
         raise files.NoBackup(f"it has {manifest.partitions} partitions: set HELIX_PARTITIONS to that")
@@ -61,6 +74,9 @@ async def load(database_url: str, log: Log, ring: KeyRing, directory: Path, othe
         said = await connection.copy_to_table(
             "data_keys", source=source, columns=list(KEY_COLUMNS), format="csv", header=True
         )
+        if erased:
+            await upgrade(database_url)  # an older schema may have no place for a tombstone
+            await repeat_all(connection, erased, ring)
     finally:
         await connection.close()
     counts = await _load_log(log, directory, position.stands)

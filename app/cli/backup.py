@@ -57,6 +57,10 @@ def backup(directory: Place, as_json: AsJson = False) -> None:
 def restore(
     directory: Place,
     keys: Annotated[Path | None, typer.Option(help="A file of data keys to use instead of the backup's own.")] = None,
+    erased: Annotated[
+        Path | None,
+        typer.Option(help="Receipts of erasures since then (`helix erasure receipts`), to be carried out again."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A new data directory for `up`; DATABASE_URL and REDIS_URL where left out.")
     ] = None,
@@ -67,17 +71,19 @@ def restore(
     from app.backup.load import NotEmpty, WrongKey, load
     from app.backup.save import ToolFailed
     from app.embedded.binaries import BinaryMissing
+    from app.erasure.receipt import NoReceipt
     from app.key_ring import KeyRing, RingRefused
 
     with _servers(data):
 
         async def work(log: Log) -> Restored:
             ring = KeyRing.parse(settings().api_key_encryption_key.get_secret_value())
-            done = await load(settings().database, log, ring, directory, keys)
+            receipts = erased.read_text() if erased else ""
+            done = await load(settings().database, log, ring, directory, keys, receipts)
             await told("restore")  # before it there was no table that could be told
             return done
 
-        restored = over_log(work, NoBackup, NotEmpty, WrongKey, RingRefused, BinaryMissing, ToolFailed)
+        restored = over_log(work, NoBackup, NotEmpty, WrongKey, NoReceipt, RingRefused, BinaryMissing, ToolFailed)
     counts = {name: value for name, value in asdict(restored).items() if name != "manifest"}
     if as_json:
         typer.echo(json.dumps({"restored": True, "manifest": restored.manifest.model_dump(mode="json")} | counts))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from app.http import audit
+from app.http import audit, erasure
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
@@ -451,6 +451,7 @@ OPERATIONS: Final = (
         action="keys.write",
     ),
     *audit.OPERATIONS,
+    *erasure.OPERATIONS,
     Operation(
         "GET",
         "/livez",

@@ -1,0 +1,1 @@
+"""Accounts that are erased, and the proof of it."""
