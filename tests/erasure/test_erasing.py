@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -47,6 +48,15 @@ async def made(connection: Connection, database_url: str, name: str) -> str:
         await connection.execute(
             f"INSERT INTO {table} (user_id, {columns}) VALUES ($1, {places})", UUID(account), *row.values()
         )
+    budget = await connection.fetchval(
+        """INSERT INTO budgets (id, account_id, subject, period, hard, limit_usd, alert_percent)
+        VALUES (gen_random_uuid(), $1, 'account', 'day', true, 1, '{80}') RETURNING id""",
+        UUID(account),
+    )
+    await connection.execute("INSERT INTO budget_alerts VALUES ($1, now(), 80, 1)", budget)
+    await connection.execute("INSERT INTO account_limits VALUES ($1, '{}')", UUID(account))
+    team = await connection.fetchval("INSERT INTO organizations (name) VALUES ('the team') RETURNING id")
+    await connection.execute("INSERT INTO organization_members VALUES ($1, $2, 'developer')", team, UUID(account))
     await connection.execute(
         "INSERT INTO unreadable VALUES ('requests', 0, $1, 'broken', $2)", name, b'{"account": "%s"' % account.encode()
     )
@@ -88,8 +98,9 @@ async def facts(connection: Connection) -> list[object]:
 
 
 @pytest.fixture
-async def pool(database_url: str) -> Pool:
-    return await open_pool(database_url, name="tests", connections_max=2)
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    async with await open_pool(database_url, name="tests", connections_max=2) as opened:
+        yield opened
 
 
 async def test_every_table_has_its_place(connection: Connection) -> None:
@@ -128,16 +139,36 @@ async def test_nothing_of_the_erased_is_left_and_all_of_the_neighbour(
         t for t in left if t.startswith("usage_2")
     }
     assert await everything(connection, "alice") == {}
-    assert {one.table: one.rows for one in receipt.deleted if one.rows} == dict.fromkeys(
-        {place.table for place in GO}, 1
-    ) | {"requests": 2, "conversation_messages": 2}
+    gone = {place.table for place in GO} - {"organizations", "organization_invitations"}  # those of a team
+    expected = dict.fromkeys(gone, 1) | {"requests": 2, "conversation_messages": 2}
+    assert {one.table: one.rows for one in receipt.deleted if one.rows} == expected
     assert {one.table: one.rows for one in receipt.kept}["usage"] == 2
     assert await everything(connection, bob) == before
     vault.forget_all()
     with pytest.raises(Erased):
         await vault.open(alice, "answer", "req_1", sealed[0])
     assert await vault.open(bob, "answer", "req_1", sealed[1]) == b"hello"
-    await pool.close()
+
+
+async def test_who_owns_a_team_hands_it_over_first_and_a_team_goes_with_its_keys(
+    connection: Connection, ring: KeyRing
+) -> None:
+    alice = (await accounts.create_user(connection, "alice@example.org")).id
+    team = str(await connection.fetchval("INSERT INTO organizations (name) VALUES ('the team') RETURNING id"))
+    await connection.execute("INSERT INTO organization_members VALUES ($1, $2, 'owner')", UUID(team), UUID(alice))
+    await connection.execute(
+        "INSERT INTO api_keys (organization_id, role, key_hash, key_prefix) VALUES ($1, 'admin', 'x', 'y')", UUID(team)
+    )
+    with pytest.raises(wishes.OwnsTeams, match=team):
+        await wishes.ask(connection, alice, "person", by="operator", grace=NOW)
+
+    await wishes.ask(connection, team, "team", by=f"person:{alice}", grace=NOW)
+    signed = await erase(connection, team, ring)
+    await wishes.ask(connection, alice, "person", by="operator", grace=NOW)
+
+    assert signed is not None
+    gone = {one.table for one in signed.read().deleted if one.rows}
+    assert gone == {"organizations", "organization_members", "api_keys"}
 
 
 async def test_it_waits_for_its_time_and_happens_once(connection: Connection, database_url: str, ring: KeyRing) -> None:
