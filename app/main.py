@@ -39,6 +39,7 @@ from app.http.routing_policy import RoutingPolicies
 from app.http.server import serve
 from app.http.shell import Shell
 from app.http.stored_responses import Responses
+from app.http.teams import Teams
 from app.settings import Settings, settings
 from app.sockets import listen
 from app.wiring import WebParts, preflight, web_parts
@@ -100,6 +101,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Analytics(parts).routes(),
         *RoutingPolicies(parts).routes(),
         *ApiKeys(parts).routes(),
+        *Teams(parts).routes(),
         *Audit(parts).routes(),
         *Erasures(parts).routes(),
         *ProvidersStatus(parts).routes(),

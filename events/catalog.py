@@ -18,6 +18,17 @@ from events.completions import Complete, CompletionCancelled, CompletionFailed, 
 from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
 from events.message import Envelope, Message
 from events.responses import ResponseDeleted
+from events.teams import (
+    InvitationMade,
+    InvitationWithdrawn,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    OrganizationChanged,
+    OrganizationClosed,
+    OrganizationCreated,
+    OwnershipTransferred,
+)
 
 CATALOG: dict[str, type[Message]] = {
     kind.type: kind
@@ -31,6 +42,15 @@ CATALOG: dict[str, type[Message]] = {
         KeyChanged,
         KeyRevoked,
         RoutingChanged,
+        OrganizationCreated,
+        OrganizationChanged,
+        OrganizationClosed,
+        MemberJoined,
+        MemberChanged,
+        MemberLeft,
+        OwnershipTransferred,
+        InvitationMade,
+        InvitationWithdrawn,
         OperatorActed,
         RightRefused,
         UsageAdjusted,

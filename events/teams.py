@@ -1,4 +1,4 @@
-"""Facts about teams, and about what somebody was refused.
+"""Facts about teams.
 
 One rule: ids and roles alone; what people and teams are called, and their addresses, never are in them.
 """
@@ -88,14 +88,3 @@ class InvitationWithdrawn(Change):
     type: ClassVar[str] = "invitation.withdrawn"
 
     invitation: str
-
-
-class AccessRefused(Change):
-    """Somebody asked for what his key or his role does not allow. At most one a minute for each who asks and each action
-    is written down by a process."""
-
-    type: ClassVar[str] = "access.refused"
-
-    action: str
-    why: Literal["scope_missing", "role_missing"]
-    role: Role

@@ -33,6 +33,7 @@ from app.http.embeddings import EmbeddingsBody
 from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyView, NewKeyView
 from app.http.message_shapes import CountBody, MessagesBody
 from app.http.operation import Answer, Operation, Parameter, refusals
+from app.http.operations_teams import TEAM_OPERATIONS
 from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
 from app.http.shapes import ChatBody
@@ -450,6 +451,7 @@ OPERATIONS: Final = (
         example='{"grace_s": 3600}',
         action="keys.write",
     ),
+    *TEAM_OPERATIONS,
     *audit.OPERATIONS,
     *erasure.OPERATIONS,
     Operation(
