@@ -94,7 +94,9 @@ class Identity:
     allowed_ips: tuple[Network, ...] | None = None
     """From where it may be used; None: from everywhere."""
     counted_as: str | None = None
-    """The key whose rate limit it shares; None: its own."""
+    """The key whose rate limit and purse it shares; None: its own."""
+    own_rate_limit: int | None = None
+    """Requests a minute that its owner lets it make, beside the account's; None: no limit of its own."""
     signed_in: bool = False
     """By an access token: there is no key, and `api_key_id` names what usage is written down under instead."""
 
@@ -161,7 +163,7 @@ class PostgresRecords:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
                 """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, k.models,
-                k.allowed_ips, k.counted_as, k.account, k.user_id AS person, COALESCE(o.tier, u.tier) AS tier,
+                k.allowed_ips, k.counted_as, k.own_rate_limit, k.account, k.user_id AS person, COALESCE(o.tier, u.tier) AS tier,
                 u.status, o.status AS team_status, r.policy,
                 CASE WHEN o.id IS NULL THEN 'owner' WHEN u.id IS NULL THEN k.role ELSE m.role END AS role
                 FROM api_keys k LEFT JOIN users u ON u.id = k.user_id
@@ -186,6 +188,7 @@ class PostgresRecords:
             models=None if row["models"] is None else frozenset(row["models"]),
             allowed_ips=None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
             counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
+            own_rate_limit=row["own_rate_limit"],
         )
         person_is: Status = row["status"] or "active"
         team_is: Status = row["team_status"] or "active"

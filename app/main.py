@@ -21,6 +21,7 @@ from app.http import docs, openapi
 from app.http.analytics import Analytics
 from app.http.api_keys import ApiKeys
 from app.http.audit import Audit
+from app.http.budgets import Budgets
 from app.http.cache import Cache
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
@@ -101,6 +102,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Analytics(parts).routes(),
         *RoutingPolicies(parts).routes(),
         *ApiKeys(parts).routes(),
+        *Budgets(parts).routes(),
         *Teams(parts).routes(),
         *Audit(parts).routes(),
         *Erasures(parts).routes(),

@@ -38,8 +38,11 @@ class OwnKey:
     name: str | None
     rights: Rights
     rate_limit: int | None
-    """Requests a minute; None: the account's."""
+    """Requests a minute, from the operator, instead of the account's; None: the account's."""
+    own_rate_limit: int | None
+    """Requests a minute, beside the account's; None: no limit of its own."""
     counted_as: str | None
+    """The key whose rate and purse it shares; None: its own."""
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
@@ -65,7 +68,7 @@ class KeyRefused(Exception):
 class RightLacking(Exception):
     """The maker has not got this right himself."""
 
-    def __init__(self, field: Field | Literal["role"]) -> None:
+    def __init__(self, field: Field | Literal["role", "rate_limit"]) -> None:
         super().__init__(field)
         self.field = field
 
@@ -85,8 +88,9 @@ class Maker:
     rights: Rights
     role: Role
     rate_limit: int | None
+    own_rate_limit: int | None
     counted_as: str | None
-    """Whose rate limit the keys that he makes share."""
+    """Whose rate and purse the keys that he makes share: his own key's where it is held to any, or they would be free of it."""
 
 
 async def make(
@@ -96,8 +100,10 @@ async def make(
     name: str | None,
     rights: Rights,
     team_role: Role | None = None,
+    own_rate_limit: int | None = None,
 ) -> OwnKey:
-    """A new key of the maker's account: his own, or with `team_role` the team's. It shares the maker's rate limit.
+    """A new key of the maker's account: his own, or with `team_role` the team's. Where the maker's key is held to a rate or
+    a budget of its own, the new one shares them.
 
     Raises RightLacking, RoleLacking, KeyRefused, MakerEnded.
     """
@@ -112,7 +118,10 @@ async def make(
         if team_role is not None:
             _may_hand_out(now, team_role)
         await _room(connection, maker.account)
-        new = _New(plain_key, name, rights, now.rate_limit, now.counted_as, team_role, maker.person)
+        if now.counted_as is not None and own_rate_limit is not None:
+            raise RightLacking("rate_limit")
+        own = now.own_rate_limit if now.counted_as is not None else own_rate_limit
+        new = _New(plain_key, name, rights, now.rate_limit, own, now.counted_as, team_role, maker.person)
         return await _insert(connection, maker.account, maker.by, new)
 
 
@@ -136,9 +145,16 @@ async def page(connection: Connection, account: str, *, limit: int, after: str |
 
 
 async def change(
-    connection: Connection, maker: Identity, id: str, *, name: str | None, rights: Rights, fields: frozenset[str]
+    connection: Connection,
+    maker: Identity,
+    id: str,
+    *,
+    name: str | None,
+    rights: Rights,
+    own_rate_limit: int | None = None,
+    fields: frozenset[str],
 ) -> OwnKey:
-    """Write these fields of the key anew: `name`, and those of its rights. The others stay.
+    """Write these fields of the key anew: `name`, `rate_limit`, and those of its rights. The others stay.
 
     Raises KeyUnknown, KeyEnded, RightLacking (also for a key that can do more than the maker), RoleLacking, KeyRefused,
     MakerEnded.
@@ -158,7 +174,14 @@ async def change(
         )
         _sensible(wanted)
         _within(now.rights, wanted)
-        changed = replace(found, rights=wanted, name=name if "name" in fields else found.name)
+        if "rate_limit" in fields and now.counted_as is not None:
+            raise RightLacking("rate_limit")
+        changed = replace(
+            found,
+            rights=wanted,
+            name=name if "name" in fields else found.name,
+            own_rate_limit=own_rate_limit if "rate_limit" in fields else found.own_rate_limit,
+        )
         if changed != found:
             await _write(connection, maker.account, maker.by, changed)
         return changed
@@ -180,6 +203,8 @@ async def rotate(
             raise RoleLacking("keys.write")
         _alive(found)
         _within(now.rights, found.rights)
+        if now.counted_as not in (None, found.counted_as or found.id):
+            raise RightLacking("rate_limit")
         await _room(connection, maker.account)
         return await _replace(connection, maker.account, maker.by, found, plain_key, grace)
 
@@ -232,7 +257,7 @@ def default_scopes(maker: Identity) -> frozenset[str]:
 
 
 _SELECT: Final = """SELECT id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
-counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role FROM api_keys"""
+own_rate_limit, counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role FROM api_keys"""
 
 
 async def _get(connection: Connection, account: str, id: str, *, lock: bool = False) -> OwnKey:
@@ -271,7 +296,7 @@ async def _maker_now(connection: Connection, maker: Identity) -> Maker:
     if role is None or not may(role, "keys.write"):
         raise MakerEnded
     if maker.signed_in:
-        return Maker(maker.rights, role, None, None)
+        return Maker(maker.rights, role, None, None, None)
     row = await connection.fetchrow(
         f"{_SELECT} WHERE id = $1 AND (account = $2 OR account = $3)",
         UUID(maker.api_key_id),
@@ -285,7 +310,9 @@ async def _maker_now(connection: Connection, maker: Identity) -> Maker:
         raise MakerEnded from None
     if not key.rights.scopes & {KEYS_SCOPE, OPERATOR_SCOPE}:
         raise MakerEnded
-    return Maker(key.rights, role, key.rate_limit, _counted_as(key))
+    counter = key.counted_as or key.id
+    held = key.rate_limit is not None or key.own_rate_limit is not None or await _has_budget(connection, counter)
+    return Maker(key.rights, role, key.rate_limit, key.own_rate_limit, counter if held else None)
 
 
 def _may_hand_out(now: Maker, role: Role) -> None:
@@ -304,8 +331,8 @@ def _reaches(now: Maker, maker: Identity, key: OwnKey) -> None:
         raise RoleLacking("keys.manage")
 
 
-def _counted_as(key: OwnKey) -> str | None:
-    return None if key.rate_limit is None else key.counted_as or key.id
+async def _has_budget(connection: Connection, counter: str) -> bool:
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM budgets WHERE subject = $1)", f"key:{counter}"))
 
 
 def _alive(key: OwnKey, *, rotated: bool = False) -> None:
@@ -330,6 +357,7 @@ class _New:
     name: str | None
     rights: Rights
     rate_limit: int | None
+    own_rate_limit: int | None
     counted_as: str | None
     team_role: Role | None
     person: str | None
@@ -339,10 +367,10 @@ async def _insert(connection: Connection, account: str, by: str, new: _New) -> O
     rights, person = new.rights, None if new.team_role is not None else new.person
     row = await connection.fetchrow(
         """INSERT INTO api_keys (id, user_id, organization_id, key_hash, key_prefix, name, scopes, models, allowed_ips,
-        rate_limit_override, counted_as, expires_at, role)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        rate_limit_override, counted_as, expires_at, role, own_rate_limit)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
         RETURNING id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
-        counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role""",
+        own_rate_limit, counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role""",
         UUID(new_id()),
         None if person is None else UUID(person),
         None if person == account else UUID(account),
@@ -356,12 +384,13 @@ async def _insert(connection: Connection, account: str, by: str, new: _New) -> O
         None if new.counted_as is None else UUID(new.counted_as),
         rights.expires_at,
         new.team_role,
+        new.own_rate_limit,
     )
     made = _key(row)
     scopes = tuple(sorted(rights.scopes))
     fact = KeyCreated(api_key_id=made.id, prefix=made.prefix, scopes=scopes, person=made.person, role=made.role, by=by)
     await _say(connection, account, made.id, fact)
-    if rights != Rights(rights.scopes):
+    if rights != Rights(rights.scopes) or made.own_rate_limit is not None:
         await _say(connection, account, made.id, _changed(made, by))
     return made
 
@@ -369,8 +398,8 @@ async def _insert(connection: Connection, account: str, by: str, new: _New) -> O
 async def _replace(
     connection: Connection, account: str, by: str, found: OwnKey, plain_key: str, grace: timedelta
 ) -> tuple[OwnKey, OwnKey]:
-    counted_as = _counted_as(found)
-    new = _New(plain_key, found.name, found.rights, found.rate_limit, counted_as, found.role, found.person)
+    rates, counted_as = (found.rate_limit, found.own_rate_limit), found.counted_as or found.id
+    new = _New(plain_key, found.name, found.rights, *rates, counted_as, found.role, found.person)
     made = await _insert(connection, account, by, new)
     until = datetime.now(UTC) + grace
     if found.rights.expires_at is not None:
@@ -383,8 +412,8 @@ async def _replace(
 async def _write(connection: Connection, account: str, by: str, key: OwnKey) -> None:
     rights = key.rights
     await connection.execute(
-        """UPDATE api_keys SET name = $2, scopes = $3, models = $4, allowed_ips = $5, expires_at = $6, replaced_by = $7
-        WHERE id = $1""",
+        """UPDATE api_keys SET name = $2, scopes = $3, models = $4, allowed_ips = $5, expires_at = $6, replaced_by = $7,
+        own_rate_limit = $8 WHERE id = $1""",
         UUID(key.id),
         key.name,
         sorted(rights.scopes),
@@ -392,6 +421,7 @@ async def _write(connection: Connection, account: str, by: str, key: OwnKey) -> 
         rights.allowed_ips,
         rights.expires_at,
         None if key.replaced_by is None else UUID(key.replaced_by),
+        key.own_rate_limit,
     )
     await _say(connection, account, key.id, _changed(key, by))
 
@@ -406,6 +436,7 @@ def _changed(key: OwnKey, by: str) -> KeyChanged:
         allowed_ips=None if rights.allowed_ips is None else len(rights.allowed_ips),
         expires_at=rights.expires_at,
         replaced_by=key.replaced_by,
+        rate_limit=key.own_rate_limit,
         by=by,
     )
 
@@ -429,6 +460,7 @@ def _key(row: asyncpg.Record | None) -> OwnKey:
             row["expires_at"],
         ),
         rate_limit=row["rate_limit_override"],
+        own_rate_limit=row["own_rate_limit"],
         counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
         created_at=row["created_at"],
         last_used_at=row["last_used_at"],

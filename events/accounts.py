@@ -53,6 +53,8 @@ class KeyChanged(Change):
     expires_at: AwareDatetime | None
     replaced_by: str | None
     """The key that it was rotated to."""
+    rate_limit: int | None = None
+    """Requests a minute that its owner lets it make; None: no limit of its own."""
 
 
 class RoutingChanged(Change):

@@ -16,6 +16,7 @@ from events.audit import OperatorActed, RightRefused
 from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
 from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
+from events.limits import BalanceCredited, BudgetReached, BudgetRemoved, BudgetSet, LimitsSet
 from events.message import Envelope, Message
 from events.responses import ResponseDeleted
 from events.teams import (
@@ -54,6 +55,11 @@ CATALOG: dict[str, type[Message]] = {
         OperatorActed,
         RightRefused,
         UsageAdjusted,
+        BudgetSet,
+        BudgetRemoved,
+        BudgetReached,
+        BalanceCredited,
+        LimitsSet,
         ResponseDeleted,
         ErasureRequested,
         ErasureWithdrawn,

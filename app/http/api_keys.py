@@ -74,7 +74,15 @@ class ApiKeys:
         key = new_key()
         with _worded():
             async with borrowed(self._parts.pool) as connection:
-                made = await own_keys.make(connection, maker, key, body.name, rights, _team_role(maker, body))
+                made = await own_keys.make(
+                    connection,
+                    maker,
+                    key,
+                    body.name,
+                    rights,
+                    _team_role(maker, body),
+                    own_rate_limit=body.rate_limit,
+                )
         log.info("key_made", account=maker.account, api_key_id=made.id, by=maker.api_key_id)
         return _json(_new(made, key), 201)
 
@@ -115,6 +123,7 @@ class ApiKeys:
                     request.path_params["id"],
                     name=body.name,
                     rights=rights,
+                    own_rate_limit=body.rate_limit,
                     fields=frozenset(body.model_fields_set),
                 )
         await self._tell(changed)
@@ -217,7 +226,7 @@ def _view(key: OwnKey) -> KeyView:
         scopes=sorted(rights.scopes),
         models=None if rights.models is None else sorted(rights.models),
         allowed_ips=None if rights.allowed_ips is None else [str(each) for each in rights.allowed_ips],
-        rate_limit=key.rate_limit,
+        rate_limit=min((each for each in (key.rate_limit, key.own_rate_limit) if each is not None), default=None),
         status=own_keys.status_of(key),
         created_at=_time(key.created_at),
         expires_at=None if rights.expires_at is None else _time(rights.expires_at),

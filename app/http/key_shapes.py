@@ -60,6 +60,8 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
+RateLimit = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
 GivenRole = Literal["admin", "developer", "billing", "viewer"]
 """Roles that are given. Ownership is transferred."""
 
@@ -76,6 +78,9 @@ class KeyCreate(_Body):
     """Addresses and networks it may be used from; null: everywhere."""
     expires_at: Time | None = None
     """With a zone; null: never."""
+    rate_limit: RateLimit | None = None
+    """Requests a minute, beside the account's own limit; null: no limit of its own. Left out, and not to be named, where
+    the key that asks has such a limit or a budget: the new one shares it."""
     owner: Literal["person", "team"] | None = None
     """Whose it is. A person's key in a team acts in his role there and ends when he leaves; the team's own stays. Left out:
     the person's who asks."""
@@ -95,6 +100,8 @@ class KeyChange(_Body):
     """Null: everywhere."""
     expires_at: Time | None = None
     """Null: never."""
+    rate_limit: RateLimit | None = None
+    """Requests a minute, beside the account's own limit; null: no limit of its own."""
 
 
 class KeyRotate(_Body):
@@ -121,7 +128,7 @@ class KeyView(_View):
     allowed_ips: list[str] | None
     """Null: everywhere."""
     rate_limit: int | None
-    """Requests a minute, where the operator has given it a limit of its own; null: the account's."""
+    """Requests a minute, where it has a limit of its own; null: the account's alone."""
     status: Literal["active", "expired", "revoked"]
     created_at: str
     expires_at: str | None

@@ -34,6 +34,7 @@ from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyVie
 from app.http.message_shapes import CountBody, MessagesBody
 from app.http.operation import Answer, Operation, Parameter, refusals
 from app.http.operations_teams import TEAM_OPERATIONS
+from app.http.operations_limits import LIMITS
 from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
 from app.http.shapes import ChatBody
@@ -453,6 +454,7 @@ OPERATIONS: Final = (
     ),
     *TEAM_OPERATIONS,
     *audit.OPERATIONS,
+    *LIMITS,
     *erasure.OPERATIONS,
     Operation(
         "GET",

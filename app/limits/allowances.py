@@ -8,15 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
-from uuid import UUID
-
-import orjson
 
 from app.bounded_cache import BoundedCache
 from app.database import Pool, borrowed
 from app.identity import IDENTITY_KEEP_S, Identity
 from app.limits.bounds import Allowance, Bounds
-from app.limits.budgets import SELECT_BUDGETS, budget_of
+from app.limits.budgets import budgets_of
+from app.limits.own_limits import find_limits
 from app.single_flight import SingleFlight
 from events.completions import Tier
 from handlers.rules.admission import TIERS, Limits
@@ -68,12 +66,9 @@ class Allowances:
     async def _look_up(self, account: str) -> Allowance:
         before = self._changes_heard
         async with borrowed(self._pool) as connection:
-            own = await connection.fetchval("SELECT limits FROM account_limits WHERE account_id = $1", UUID(account))
-            budgets = await connection.fetch(f"{SELECT_BUDGETS} WHERE account_id = $1", UUID(account))
-        allowance = Allowance(
-            changes=tuple(sorted(orjson.loads(own).items())) if own else (),
-            budgets=tuple(budget_of(row) for row in budgets),
-        )
+            changes = await find_limits(connection, account)
+            budgets = await budgets_of(connection, account)
+        allowance = Allowance(changes, tuple(budgets))
         if before == self._changes_heard:  # otherwise what was read may be older than what was told
             self._known.put(account, allowance, keep_s=IDENTITY_KEEP_S)
         return allowance

@@ -68,7 +68,8 @@ class Allowance:
     def bounds(self, identity: Identity, tier: Limits, max_connections: int | None) -> Bounds:
         """What this key is held to. `tier`: the limits of its tier."""
         # What `_made` looks at, and no more.
-        who = identity.api_key_id, identity.counted_as, identity.rate_limit_override, identity.person, identity.tier
+        rates = identity.rate_limit_override, identity.own_rate_limit
+        who = identity.api_key_id, identity.counted_as, identity.person, identity.tier, rates
         known = self._bounds.get(who)
         if known is None:
             known = self._bounds[who] = self._made(identity, tier, max_connections)
@@ -84,6 +85,9 @@ class Allowance:
             whose = "account" if override is None else "key"
             rates.append(Rate(limits.requests_a_minute, whose))
             paces.append(pace(account if override is None else counter, limits.requests_a_minute))
+        if own := identity.own_rate_limit:
+            rates.append(Rate(own, "key"))
+            paces.append(pace(f"own:{counter}", own))
         tokens = limits.tokens_a_minute
         return Bounds(
             limits=limits,

@@ -35,14 +35,15 @@ _BOOKS: Final = """
 SELECT coalesce(
     (SELECT entry_id FROM checkpoints WHERE projection = $1 AND partition = $2), '0-0'
   ) AS upto,
-  coalesce(sum(amount) FILTER (WHERE at >= $5), 0) AS day,
-  coalesce(sum(amount) FILTER (WHERE at >= $6), 0) AS month,
-  coalesce(sum(amount) FILTER (WHERE at >= $7), 0) AS ever
+  coalesce(sum(amount) FILTER (WHERE at >= $5::timestamptz), 0) AS day,
+  coalesce(sum(amount) FILTER (WHERE at >= $6::timestamptz), 0) AS month,
+  coalesce(sum(amount) FILTER (WHERE at >= $7::timestamptz), 0) AS ever
 FROM (
   SELECT cost_usd AS amount, created_at AS at, api_key_id FROM usage
-  WHERE user_id = $3 AND created_at >= LEAST($6, $7)
+  WHERE user_id = $3 AND created_at >= LEAST($6::timestamptz, $7::timestamptz)
   UNION ALL
-  SELECT amount_usd, used_at, api_key_id FROM usage_adjustments WHERE user_id = $3 AND used_at >= LEAST($6, $7)
+  SELECT amount_usd, used_at, api_key_id FROM usage_adjustments
+  WHERE user_id = $3 AND used_at >= LEAST($6::timestamptz, $7::timestamptz)
 ) AS entries
 WHERE $4::uuid[] IS NULL OR api_key_id = ANY($4)
 """
@@ -102,6 +103,14 @@ class Reckoner:
                     log.info("budget_reckoned", account=account, subject=subject, spent_this_month_nanousd=month)
                 return Spent(day, month, ever, seen.held)
         raise NotReckoned(subject)
+
+    async def spent(self, account: str, subject: str) -> Spent:
+        """What is spent on a subject, as the log server counts it; reckoned first where it does not know. Raises as
+        `reckon`."""
+        seen = await purses.count(self._log, account, subject)
+        if not seen.known:
+            return await self.reckon(account, subject)
+        return Spent(seen.in_day, seen.in_month, seen.ever, seen.held)
 
     async def _books(self, connection: Connection, account: str, keys: Sequence[UUID] | None, since: _Since) -> _Books:
         row = await connection.fetchrow(

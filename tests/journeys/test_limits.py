@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
+from app.log import keys
 from tests.journeys.books import Books, soon
 from tests.journeys.client import client_of, question
 from tests.journeys.running import Helix
@@ -95,3 +96,74 @@ async def test_both_headers_that_carry_a_key_are_taken(helix: Helix) -> None:
             client.get("/v1/models"),
         )
     assert (bearer.status, header.status, none.status) == (200, 200, 401)
+
+
+async def test_a_key_with_a_limit_of_its_own_is_held_to_it_beside_the_accounts(helix: Helix) -> None:
+    account = await helix.account("pro", "--scope", "chat", "--scope", "keys")
+    async with client_of(helix.base_url, account.key) as owner:
+        made = (await owner.post("/v1/api-keys", {"scopes": ["chat", "keys"], "rate_limit": 2})).json
+        async with client_of(helix.base_url, made["key"]) as slow:
+            taken = [await slow.complete(question("two")) for _ in range(2)]
+            refused = await slow.complete(question("three"))
+            child = (await slow.post("/v1/api-keys", {"scopes": ["chat"]})).json
+            raised = await slow.send("PATCH", f"/v1/api-keys/{made['id']}", {"rate_limit": 1000})
+            stolen = await slow.post(
+                f"/v1/api-keys/{(await owner.get('/v1/api-keys')).json['data'][-1]['id']}/rotate", {}
+            )
+        async with client_of(helix.base_url, child["key"]) as sibling:
+            shared = await sibling.complete(question("four"))
+        assert (await owner.complete(question("the account goes on"))).status == 200
+        await owner.send("PATCH", f"/v1/api-keys/{made['id']}", {"rate_limit": None})
+        async with client_of(helix.base_url, made["key"]) as freed:
+            assert (await freed.complete(question("at last"))).status == 200
+
+    assert [answer.status for answer in taken] == [200, 200]
+    assert {answer.headers["x-ratelimit-limit-requests"] for answer in taken} == {"2"}
+    assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
+    assert "of this key of 2 requests a minute" in refused.error["message"]
+    assert (shared.status, child["rate_limit"]) == (429, 2), "or a key could make itself as many as it likes"
+    assert [(each.status, each.error["param"]) for each in (raised, stolen)] == [(403, "rate_limit")] * 2
+
+
+async def test_a_days_requests_are_counted_and_what_is_over_is_not_worth_a_retry(helix: Helix, books: Books) -> None:
+    account = await helix.account("pro")
+    p = books.log.partition_of(account.id)
+    await books.log.command("SET", keys.day(p, account.id), 9999)
+    async with client_of(helix.base_url, account.key) as client:
+        assert (await client.complete(question("the last one"))).status == 200
+        refused = await client.complete(question("one too many"))
+        limits = (await client.get("/v1/limits")).json
+
+    assert (refused.status, refused.error["code"]) == (429, "daily_limit_exceeded")
+    assert "10000 requests a day" in refused.error["message"]
+    assert refused.headers["x-should-retry"] == "false"
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert int(refused.headers["retry-after"]) <= 24 * 3600
+    assert (limits["requests_a_day"], limits["requests_today"], limits["tier"]) == (10_000, 10_000, "pro")
+
+
+async def test_tokens_are_held_before_the_answer_and_set_right_behind_it(helix: Helix) -> None:
+    account = await helix.account("free")
+    long = " ".join(["word"] * 3000)
+    async with client_of(helix.base_url, account.key) as client:
+        first = await client.complete(question("two words", max_tokens=30_000))
+        second = await client.complete(question("two words", max_tokens=30_000))
+        both = await asyncio.gather(
+            *(
+                client.complete(question(f"[delay_ms=1500] {long}", "sandbox/faulty", max_tokens=30_000))
+                for _ in range(2)
+            )
+        )
+        message = await client.post(
+            "/v1/messages",
+            {"model": "sandbox/echo", "max_tokens": 40_000, "messages": [{"role": "user", "content": long}]},
+        )
+
+    assert first.headers["x-ratelimit-limit-tokens"] == "40000"
+    assert int(first.headers["x-ratelimit-remaining-tokens"]) < 10_000
+    assert second.status == 200, "what was not used has been given back"
+    [refused] = [answer for answer in both if answer.status == 429]
+    assert "40000 tokens a minute" in refused.error["message"]
+    assert message.status == 429
+    assert message.headers["anthropic-ratelimit-tokens-limit"] == "40000"
+    assert message.headers["anthropic-ratelimit-tokens-reset"].endswith("Z")
