@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from events.completions import PassedOver
 
@@ -42,6 +42,10 @@ class AnthropicErrorBody(_View):
     type: Literal["error"] = "error"
     error: AnthropicError
     request_id: str
+
+
+class EitherErrorBody(RootModel[ErrorBody | AnthropicErrorBody]):
+    """A refusal in the shape of who asks: Anthropic's where `anthropic-version` was sent."""
 
 
 class MessageUsage(_View):
@@ -196,8 +200,8 @@ class ModelView(_View):
     prices_as_of: str | None
     """The day of the price sheet."""
     kind: Literal["chat", "embedding"]
-    capabilities: list[str]
-    """Among `tools`, `images`, `json`, `reasoning`, `responses`."""
+    capabilities: list[str] | None
+    """Among `tools`, `images`, `json`, `reasoning`, `responses`; null where `anthropic-version` was sent."""
     simulated: bool
     """Answered by the sandbox, by no model."""
 

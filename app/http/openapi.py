@@ -18,6 +18,7 @@ from app.http.operations import OPERATIONS
 from handlers.rules.roles import SCOPE_OF
 
 VERSION: Final = "0.1.0"
+EVENTS: Final = "text/event-stream"
 
 Json = dict[str, object]
 
@@ -110,15 +111,22 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 def _answer(each: Operation, status: int, answer: Answer) -> Json:
-    plain: Json = {"type": "object" if answer.media == "application/json" else "string"}
-    content: Json = {answer.media: {"schema": _ref(answer.shape) if answer.shape else plain}}
+    content: Json = {answer.media: _content(answer)}
     if each.streams and status == 200:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content[EVENTS] = {}
     return {
         "description": answer.meaning,
         "headers": {"x-request-id": {"schema": {"type": "string"}, "description": "The id of this request."}},
         "content": content,
     }
+
+
+def _content(answer: Answer) -> Json:
+    if answer.shape is not None:
+        return {"schema": _ref(answer.shape)}
+    if answer.media == EVENTS:
+        return {}  # a schema would be one of the whole stream for some readers, of each event for others
+    return {"schema": {"type": "object" if answer.media == "application/json" else "string"}}
 
 
 def _ref(shape: type[BaseModel]) -> Json:

@@ -17,6 +17,7 @@ from app.http.answers import (
     CacheStats,
     ChatCompletion,
     DeletedResponse,
+    EitherErrorBody,
     EmbeddingList,
     HealthView,
     HelixCompletion,
@@ -224,7 +225,7 @@ OPERATIONS: Final = (
         "List models",
         "Every model that can be asked for, with its provider, kind, window and price. With `anthropic-version` those that "
         "answer messages, each under a name that Anthropic's clients show.",
-        {200: Answer("All models.", ModelList)} | refusals(400, 401, 429),
+        {200: Answer("All models.", ModelList)} | refusals(400, 401, 429, shape=EitherErrorBody),
         (
             Parameter("limit", "query", "How many, 1 to 1000.", "integer"),
             Parameter("after_id", "query", "Those behind this model."),
@@ -239,7 +240,7 @@ OPERATIONS: Final = (
         "Models",
         "One model",
         "A model by its id, or by `provider/id` as it stands, with its slash.",
-        {200: Answer("The model.", ModelView)} | refusals(401, 404, 429),
+        {200: Answer("The model.", ModelView)} | refusals(401, 404, 429, shape=EitherErrorBody),
         (Parameter("id", "path", "The id of the model."),),
         action="models.read",
     ),
@@ -279,7 +280,7 @@ OPERATIONS: Final = (
         "Follow a request",
         "Server-sent events with an `id` each. A reconnect with `Last-Event-ID` goes on exactly behind it, while the "
         "request runs and for an hour after.",
-        {200: Answer("The events.", media="text/event-stream")} | refusals(401, 404, 429),
+        {200: Answer("The events.", media="text/event-stream")} | refusals(400, 401, 404, 429),
         (
             _REQUEST,
             Parameter("after", "query", "Only events behind this one."),
