@@ -26,7 +26,6 @@ from events.teams import (
     MemberJoined,
     MemberLeft,
     OrganizationChanged,
-    OrganizationClosed,
     OrganizationCreated,
     OwnershipTransferred,
 )
@@ -45,7 +44,6 @@ CATALOG: dict[str, type[Message]] = {
         RoutingChanged,
         OrganizationCreated,
         OrganizationChanged,
-        OrganizationClosed,
         MemberJoined,
         MemberChanged,
         MemberLeft,

@@ -34,12 +34,6 @@ class OrganizationChanged(Change):
     renamed: bool
 
 
-class OrganizationClosed(Change):
-    """It opens nothing any more, to nobody."""
-
-    type: ClassVar[str] = "organization.closed"
-
-
 class MemberJoined(Change):
     type: ClassVar[str] = "member.joined"
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "simulate": "app.cli.simulate:simulate",
     "user": "app.cli.erasure:user",
     "key": "app.cli.accounts:key",
+    "team": "app.cli.team:team",
     "vault": "app.cli.accounts:vault",
     "mail": "app.cli.mail:mail",
     "erasure": "app.cli.erasure:erasure",
@@ -43,6 +44,7 @@ BESIDE_UP: Final = frozenset(
     {
         "user",
         "key",
+        "team",
         "vault",
         "erasure",
         "replay",

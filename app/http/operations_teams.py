@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from app.http.erasure import ErasureView
 from app.http.operation import Answer, Operation, Parameter, refusals
 from app.http.team_shapes import (
     InvitationAccept,
@@ -17,7 +18,6 @@ from app.http.team_shapes import (
     MemberView,
     OrganizationChange,
     OrganizationCreate,
-    OrganizationDeleted,
     OrganizationList,
     OrganizationView,
     OwnershipTransfer,
@@ -78,8 +78,9 @@ TEAM_OPERATIONS: Final = (
         _ONE,
         _GROUP,
         "Delete a team",
-        "Its keys open nothing any more, everywhere within seconds.",
-        {200: Answer("It is deleted.", OrganizationDeleted)} | refusals(401, 403, 404, 503),
+        "It opens nothing from now on, and after the grace time everything it holds is destroyed for good. Until then"
+        " `POST /v1/users/me/restore` takes it back, with the word of the answer.",
+        {202: Answer("It is closed, and when it will be erased.", ErasureView)} | refusals(401, 403, 404, 503),
         (_TEAM,),
         action="account.delete",
     ),

@@ -66,12 +66,6 @@ class OrganizationList(_View):
     has_more: bool = False
 
 
-class OrganizationDeleted(_View):
-    id: str
-    object: Literal["organization.deleted"] = "organization.deleted"
-    deleted: bool = True
-
-
 class MemberView(_View):
     person: str
     object: Literal["organization.member"] = "organization.member"

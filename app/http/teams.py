@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import structlog
@@ -20,7 +20,9 @@ from starlette.routing import Route
 from app.accounts import AccountRefused
 from app.changes import Change, ChannelDown, tell
 from app.database import Unavailable, borrowed
+from app.erasure.clearing import stop
 from app.http.authentication import identify
+from app.http.erasure import ErasureView
 from app.http.refusals import Refused
 from app.http.shaped_body import shaped_body
 from app.http.team_shapes import (
@@ -35,12 +37,13 @@ from app.http.team_shapes import (
     MemberView,
     OrganizationChange,
     OrganizationCreate,
-    OrganizationDeleted,
     OrganizationList,
     OrganizationView,
     OwnershipTransfer,
 )
 from app.identity import Identity
+from app.log import LogGone
+from app.log.connection import LogRefused
 from app.teams import invitations, members, teams
 from app.teams.invitations import Invitation, InvitationUnknown, Office
 from app.teams.members import Member, MemberUnknown
@@ -114,14 +117,21 @@ class Teams:
         return _json(_team(changed))
 
     async def close(self, request: Request) -> Response:
-        """From now on it opens nothing."""
+        """From now on it opens nothing, and what runs is stopped; after the grace time it is erased."""
         actor = await self._member(request)
+        grace = timedelta(days=self._parts.settings.helix_erasure_grace_days)
         with _worded():
             async with borrowed(self._parts.pool) as connection:
-                await teams.close(connection, actor)
+                wish = await teams.close(connection, actor, grace)
         await self._tell(actor.account)
-        log.info("team_closed", account=actor.account, by=actor.by)
-        return _json(OrganizationDeleted(id=actor.account))
+        try:
+            await stop(self._parts.log, actor.account)
+        except (LogGone, LogRefused) as gone:  # who erases stops them again
+            log.warning("requests_not_stopped", account=actor.account, why=type(gone).__name__)
+        log.info("team_closed", account=actor.account, erase_at=wish.erase_at.isoformat(), by=actor.by)
+        erase_at, word = _time(wish.erase_at), wish.word
+        view = ErasureView(account=wish.account, status="scheduled", erase_at=erase_at, restore_token=word)
+        return _json(view, 202)
 
     async def leave(self, request: Request) -> Response:
         actor = await self._member(request)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from app.database import Connection
+from app.erasure import wishes
+from app.erasure.wishes import Wish
 from app.identity import OPERATOR, Identity
 from app.ids import new_id
 from app.outbox import enqueue
 from app.teams.standing import require
 from events.completions import Tier
 from events.message import Envelope, Event
-from events.teams import OrganizationChanged, OrganizationClosed, OrganizationCreated, Role
+from events.teams import OrganizationChanged, OrganizationCreated, Role
 
 OWNED_MAX: Final = 10
 """Teams that one person may own: each has its own allowance of its tier, so that they are not for the taking."""
@@ -107,15 +109,14 @@ async def set_tier(connection: Connection, team: str, tier: Tier) -> Team:
         return await _write(connection, team, None, tier, by=OPERATOR)
 
 
-async def close(connection: Connection, actor: Identity) -> None:
-    """It opens nothing any more: its keys, its members' ways into it, its invitations. Raises what `require` raises."""
+async def close(connection: Connection, actor: Identity, grace: timedelta) -> Wish:
+    """It opens nothing any more, and is erased after the grace time. Raises TeamUnknown, and what `require` raises."""
     async with connection.transaction():
         await require(connection, actor, "account.delete")
-        await connection.execute(
-            "UPDATE organizations SET status = 'deleted', updated_at = now() WHERE id = $1", UUID(actor.account)
-        )
-        await connection.execute("DELETE FROM organization_invitations WHERE organization_id = $1", UUID(actor.account))
-        await say(connection, actor.account, OrganizationClosed(by=actor.by))
+        try:
+            return await wishes.ask(connection, actor.account, "team", by=actor.by, grace=grace)
+        except wishes.UnknownAccount:
+            raise TeamUnknown from None
 
 
 async def everyone(connection: Connection) -> list[Team]:

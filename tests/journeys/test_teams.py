@@ -162,13 +162,15 @@ async def test_a_deleted_team_opens_nothing(helix: Helix, owner: Somebody, frien
     key = await owner.send("POST", KEYS, {"owner": "team", "role": "admin", "scopes": ["chat"]}, x_helix_account=team)
     assert told(await friend.client.send("DELETE", f"{ORGANIZATIONS}/{team}")) == (403, "role_missing")
 
-    await owner.send("DELETE", f"{ORGANIZATIONS}/{team}")
+    closed = await owner.send("DELETE", f"{ORGANIZATIONS}/{team}")
 
     async with client_of(helix.base_url, key["key"]) as holder:
         assert told(await holder.get("/v1/models")) == (401, "invalid_api_key")
     for person in (owner, friend):
         assert told(await person.client.get("/v1/models", x_helix_account=team)) == (404, "account_not_found")
         assert (await person.send("GET", ORGANIZATIONS))["data"] == []
+    await owner.send("POST", "/v1/users/me/restore", {"token": closed["restore_token"]})
+    assert (await owner.client.get("/v1/models", x_helix_account=team)).status == 200
 
 
 async def test_nobody_is_handed_a_key_that_acts_as_somebody_else(
