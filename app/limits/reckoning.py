@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -168,14 +168,12 @@ async def _keys_of(connection: Connection, subject: str) -> Sequence[UUID] | Non
 
 
 async def _since(connection: Connection, account: str, subject: str, counted: Counted) -> _Since:
-    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(counted.day))
-    month = datetime(int(counted.month[:4]), int(counted.month[4:]), 1, tzinfo=UTC)
     ever = await connection.fetchval(
         "SELECT min(counts_from) FROM budgets WHERE account_id = $1 AND subject = $2 AND period = 'ever'",
         UUID(account),
         subject,
     )
-    return _Since(day, month, ever or month)
+    return _Since(counted.day_begin, counted.month_begin, ever or counted.month_begin)
 
 
 def _nano(usd: Decimal) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 RETRY_S: Final = 600
@@ -184,6 +185,14 @@ class Counted:
     in_month: int
     ever: int
     newest: str
+
+    @property
+    def day_begin(self) -> datetime:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(self.day))
+
+    @property
+    def month_begin(self) -> datetime:
+        return datetime(int(self.month[:4]), int(self.month[4:]), 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from app.api_keys import new_key
 from app.limits import budgets
 from app.log import purses
 from events.completions import Tier
+from events.limits import BudgetReached
 from tests.fakes.provider import Provider, Script, openai_answer
 from tests.journeys.books import Books, soon
 from tests.journeys.client import Client, client_of, question
@@ -160,12 +161,22 @@ async def test_what_fails_and_what_is_cancelled_holds_nothing_afterwards(provide
     assert Decimal((await settled(payer))["spent_usd"]) == 0
 
 
-async def test_a_soft_budget_tells_and_refuses_nothing(provider: Provider, payer: Payer) -> None:
+async def test_a_soft_budget_tells_and_refuses_nothing(books: Books, provider: Provider, payer: Payer) -> None:
     provider.scripts[:] = [Script((ANSWER,))]
     await put(payer, "account/day/soft", "0.00002", alert_percent=[50, 100])
     for _ in range(2):
         assert (await payer.client.complete(ASK)).status == 200
     assert (await settled(payer))["reached_percent"] == [50, 100]
+
+    async def told() -> list[int]:
+        said = [one.body for one in await books.events() if one.account == payer.id]
+        return [fact.percent for fact in said if isinstance(fact, BudgetReached)]
+
+    async def both() -> bool:
+        return len(await told()) == 2
+
+    await soon(both)
+    assert sorted(await told()) == [50, 100]
 
 
 async def test_a_keys_budget_holds_that_key_and_those_it_makes(helix: Helix, provider: Provider, payer: Payer) -> None:
