@@ -27,6 +27,7 @@ from app.http.chat import ChatDoor
 from app.http.completions import Completions
 from app.http.embeddings import EmbeddingsDoor
 from app.http.erasure import Erasures
+from app.http.export import Exports
 from app.http.headers import Cors, origins
 from app.http.health import Health, once
 from app.http.leaving import Leaving
@@ -106,6 +107,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Teams(parts).routes(),
         *Audit(parts).routes(),
         *Erasures(parts).routes(),
+        *Exports(parts).routes(),
         *ProvidersStatus(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),

@@ -24,6 +24,7 @@ from app import collector, mail, outbox, partitions, ready, telemetry, trimmer
 from app.continuity import compare
 from app.database import open_pool
 from app.erasure.keeper import keep as keep_erasing
+from app.export.keeper import keep as keep_exporting
 from app.key_ring import KeyRing
 from app.limits.sweeping import Sweeper
 from app.log import Log, LogGone
@@ -76,7 +77,9 @@ async def serve(chosen: Settings) -> None:
         database = await stack.enter_async_context(engine(chosen.database, f"{PROJECTOR} {chosen.helix_process_name}"))
         ring, post = KeyRing.parse(chosen.api_key_encryption_key.get_secret_value()), post_of(chosen)
         mails = mail.Mails(ring, has_post(chosen))
-        pool = await open_pool(chosen.database, name=f"{PROJECTOR} {chosen.helix_process_name}", connections_max=SWEEPERS)
+        pool = await open_pool(
+            chosen.database, name=f"{PROJECTOR} {chosen.helix_process_name}", connections_max=SWEEPERS
+        )
         stack.push_async_callback(pool.close)
         compared = await _stand_by_for_the_right_log(stream, database)
         watch = Watch()
@@ -95,6 +98,7 @@ async def serve(chosen: Settings) -> None:
                 tasks.create_task(mail.send_always(chosen.database, ring, post))
                 tasks.create_task(keep_erasing(chosen, stream, ring, mails if mails.have_post else None))
                 tasks.create_task(Sweeper(stream, pool, mails if mails.have_post else None).keep())
+                tasks.create_task(keep_exporting(chosen.database, ring, mails if mails.have_post else None))
                 tasks.create_task(partitions.keep(database))
                 tasks.create_task(trimmer.keep_short(stream, database))
                 tasks.create_task(_look_after(runners, database, stream, watch, compared))

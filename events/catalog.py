@@ -16,6 +16,7 @@ from events.audit import OperatorActed, RightRefused
 from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
 from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
+from events.export import ExportRequested
 from events.limits import BalanceCredited, BudgetReached, BudgetRemoved, BudgetSet, LimitsSet
 from events.message import Envelope, Message
 from events.responses import ResponseDeleted
@@ -62,6 +63,7 @@ CATALOG: dict[str, type[Message]] = {
         ErasureRequested,
         ErasureWithdrawn,
         AccountErased,
+        ExportRequested,
     )
 }
 

@@ -93,12 +93,13 @@ def main() -> None:
     words = sys.argv[1:]
     if words[:1] == [JSON]:  # before the command it means the same as behind it
         words = [*words[1:], JSON]
-    if words and words[0] in BESIDE_UP:
+    if words and words[0] in (*BESIDE_UP, "restore"):
         import structlog
-
-        from app.up.beside import use_running
 
         # Standard output is for what was asked for; facts told on the way go where processes tell theirs.
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    if words and words[0] in BESIDE_UP:
+        from app.up.beside import use_running
+
         use_running()
     root(words)(words, prog_name="helix")

@@ -7,7 +7,7 @@ it leaves and why, and what the export holds are all read from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 OF_USER: Final = "user_id = $1"
 OF_ACCOUNT: Final = "account = $1"
@@ -17,7 +17,7 @@ OF_ACCOUNT: Final = "account = $1"
 class Opening:
     """How a sealed column is opened: the kind it was sealed as, and the column that holds the id it was sealed under."""
 
-    kind: Literal["answer", "question", "turn"]
+    kind: str
     id: str
 
 
@@ -72,11 +72,19 @@ PLACES: Final[tuple[Place, ...]] = (
         "organization_invitations",
         "organization_id = $1",
         secret=("token_hash",),
+        sealed=(("email", Opening("organization_invitations.email", "id")),),
         order="id",
     ),
     Place("organization_members", "(user_id = $1 OR organization_id = $1)", order="organization_id, user_id"),
     Place("api_keys", "(user_id = $1 OR organization_id = $1)", secret=("key_hash",), order="id"),
     Place("organizations", "id = $1", order="id"),
+    Place(
+        "export_pieces",
+        "export_id IN (SELECT id FROM exports WHERE account = $1)",
+        untold="Earlier exports.",
+        order="export_id",
+    ),
+    Place("exports", OF_ACCOUNT, order="asked_at"),
     Place("users", "id = $1", secret=("password_hash",), order="id"),
     Place(
         "unreadable",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from app.http import audit, erasure
+from app.http import audit, erasure, export
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
@@ -34,8 +34,8 @@ from app.http.embeddings import EmbeddingsBody
 from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyView, NewKeyView
 from app.http.message_shapes import CountBody, MessagesBody
 from app.http.operation import Answer, Operation, Parameter, refusals
-from app.http.operations_teams import TEAM_OPERATIONS
 from app.http.operations_limits import LIMITS
+from app.http.operations_teams import TEAM_OPERATIONS
 from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
 from app.http.shapes import ChatBody
@@ -457,6 +457,7 @@ OPERATIONS: Final = (
     *audit.OPERATIONS,
     *LIMITS,
     *erasure.OPERATIONS,
+    *export.OPERATIONS,
     Operation(
         "GET",
         "/livez",

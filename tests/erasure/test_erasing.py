@@ -55,6 +55,13 @@ async def made(connection: Connection, database_url: str, name: str) -> str:
     )
     await connection.execute("INSERT INTO budget_alerts VALUES ($1, now(), 80, 1)", budget)
     await connection.execute("INSERT INTO account_limits VALUES ($1, '{}')", UUID(account))
+    export = await connection.fetchval(
+        """INSERT INTO exports (id, account, asked_by, status, asked_at, expires_at)
+        VALUES (gen_random_uuid(), $1, 'operator', 'ready', now() - interval '1 hour', now() + interval '1 day')
+        RETURNING id""",
+        UUID(account),
+    )
+    await connection.execute("INSERT INTO export_pieces VALUES ($1, 1, 0, 'x')", export)
     team = await connection.fetchval("INSERT INTO organizations (name) VALUES ('the team') RETURNING id")
     await connection.execute("INSERT INTO organization_members VALUES ($1, $2, 'developer')", team, UUID(account))
     await connection.execute(

@@ -1,0 +1,1 @@
+"""Everything that an account holds, in one file for it."""
