@@ -42,6 +42,9 @@ class BudgetRefused(Exception):
 class NobodyThere(Exception):
     """The account has no such key or member."""
 
+    def __init__(self) -> None:
+        super().__init__("the account has no such key or member")
+
 
 async def budgets_of(connection: Connection, account: str) -> list[Budget]:
     """The account's budgets, in the order of what they are for."""

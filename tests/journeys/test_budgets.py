@@ -213,3 +213,36 @@ async def test_another_accounts_key_can_have_no_budget_of_ours(helix: Helix, pay
 async def test_a_limit_that_is_no_sum_of_money_is_refused(payer: Payer, limit: object) -> None:
     refused = await payer.client.send("PUT", "/v1/budgets/account/day/hard", {"limit_usd": limit})
     assert (refused.status, refused.error["param"]) == (400, "limit_usd")
+
+
+async def test_the_operator_fills_a_balance_and_gives_limits_on_the_command_line(
+    helix: Helix, provider: Provider, payer: Payer
+) -> None:
+    provider.scripts[:] = [Script((ANSWER,))]
+    filled = await helix.ask("budget", "credit", payer.id, "0.0001")
+    assert (filled["period"], filled["limit_usd"]) == ("ever", "0.000100000")
+    refused = await payer.client.complete(ASK)
+    assert (refused.status, refused.error["code"]) == (402, "insufficient_quota")
+    await helix.ask("budget", "credit", payer.id, "5")
+    assert (await payer.client.complete(ASK)).status == 200
+    listed = (await helix.ask("budget", "list", payer.id))["data"]
+    assert [one["limit_usd"] for one in listed] == ["5.000100000"]
+
+    await helix.ask("limits", "set", payer.id, "requests_a_day=2", "tokens_a_minute=none")
+    assert (await payer.client.get("/v1/limits")).json["requests_a_day"] == 2
+    said = [(await payer.client.complete(question("free"))).status for _ in range(3)]
+    assert said == [200, 200, 429]
+
+    nonsense = await asyncio.gather(
+        *(
+            asyncio.to_thread(helix.run, *words)
+            for words in (
+                ("budget", "credit", payer.id, "1e400"),
+                ("budget", "credit", "nobody@example.org", "1"),
+                ("budget", "set", payer.id, "1", "--for", "key:nonsense"),
+                ("limits", "set", payer.id, "speed=3"),
+            )
+        )
+    )
+    assert [ran.returncode for ran in nonsense] == [2] * 4
+    assert all(ran.stderr.count("\n") == 1 for ran in nonsense)
