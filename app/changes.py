@@ -31,7 +31,7 @@ _RECONNECT_S: Final = 0.5
 
 _LOST: Final = (RedisError, OSError)
 
-Kind = Literal["key", "account"]
+Kind = Literal["key", "account", "session"]
 
 
 class ChannelDown(Exception):
@@ -40,7 +40,8 @@ class ChannelDown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`key`: `id` is the SHA-256 of an API key. `account`: whatever is remembered of that account."""
+    """`key`: `id` is the SHA-256 of an API key. `account`: whatever is remembered of that account.
+    `session`: one of a person who has signed in."""
 
     kind: Kind
     id: str
@@ -120,6 +121,8 @@ class Changes:
                 self._on_change(Change("key", id))
             case ["account", id]:
                 self._on_change(Change("account", id))
+            case ["session", id]:
+                self._on_change(Change("session", id))
             case [kind, *_]:  # said by a newer Helix: forget everything rather than too little
                 self._on_gap()
                 log.warning("change_not_understood", kind=kind[:20])

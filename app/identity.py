@@ -227,11 +227,13 @@ class Identities:
         cache_url: str,
         *,
         on_account_changed: Callable[[str], None] = lambda account: None,
+        on_change: Callable[[Change], None] = lambda change: None,
         on_gap: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`on_account_changed` and `on_gap` pass on what the channel says to others that remember, such as the vault."""
+        """`on_account_changed`, `on_change` (every one) and `on_gap` pass on what the channel says to others that remember,
+        such as the vault."""
         self._records = records
         self._now = now
         self._known: BoundedCache[bytes, Identity] = BoundedCache(_IDENTITIES_MAX, clock=clock)
@@ -241,6 +243,7 @@ class Identities:
         self._changes_heard = 0
         self._used: set[str] = set()
         self._on_account_changed = on_account_changed
+        self._on_change = on_change
         self._on_gap = on_gap
         self.changes = Changes(cache_url, on_change=self.forget, on_gap=self.forget_all)
         self._note_task: asyncio.Task[None] | None = None
@@ -295,6 +298,7 @@ class Identities:
     def forget(self, change: Change) -> None:
         self._changes_heard += 1
         self._looking.forsake_all()
+        self._on_change(change)
         match change.kind:
             case "key":
                 with contextlib.suppress(ValueError):  # no hash: there is nothing remembered by that name
@@ -306,6 +310,8 @@ class Identities:
                 self._memberships.forget(change.id)
                 self._strangers.clear()
                 self._on_account_changed(change.id)
+            case "session":
+                pass  # who has signed in is remembered elsewhere (`on_change`)
 
     def forget_all(self) -> None:
         self._changes_heard += 1

@@ -34,7 +34,9 @@ from app.http.leaving import Leaving
 from app.http.messages import Messages
 from app.http.metrics import Metrics, census
 from app.http.models import Models
+from app.http.oneself import Oneself
 from app.http.operations import NEEDS
+from app.http.people import PeopleDoor
 from app.http.providers_status import ProvidersStatus
 from app.http.requests import Requests
 from app.http.routing_policy import RoutingPolicies
@@ -108,6 +110,8 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Audit(parts).routes(),
         *Erasures(parts).routes(),
         *Exports(parts).routes(),
+        *PeopleDoor(parts).routes(),
+        *Oneself(parts).routes(),
         *ProvidersStatus(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),

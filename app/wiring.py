@@ -29,6 +29,8 @@ from app.log.connection import LogRefused
 from app.log.count import OtherCount, agree
 from app.mail import Mails
 from app.mail.choice import has_post, post_of
+from app.people.parts import People, people_parts
+from app.people.tokens import AccessTokens, SecretRefused
 from app.providers.catalogue import load_catalogue
 from app.settings import Settings
 from app.shedding import Shedding
@@ -75,6 +77,7 @@ class WebParts:
     reckoner: Reckoner
     mails: Mails
     """Where mails to people are put in; the projector sends them."""
+    people: People
     guesses: Guesses = field(default_factory=Guesses)
     refused: RefusedRights = field(default_factory=RefusedRights)
     """Who was refused a right: the audit log is told, by and by."""
@@ -102,6 +105,7 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
     async with AsyncExitStack() as stack:
         web = f"{settings.helix_process_name}-{secrets.token_hex(4)}"
         log, pool, vault = await _common(stack, settings, web)
+        people = people_parts(settings, pool)
         allowances = Allowances(pool, load_tiers(settings.helix_tiers), settings.max_connections_per_user)
 
         def forget(account: str) -> None:
@@ -111,12 +115,14 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         def forget_all() -> None:
             vault.forget_all()
             allowances.forget_all()
+            people.signed_in.forget_all()
 
         identities = await stack.enter_async_context(
             Identities(
                 PostgresRecords(pool),
                 settings.cache,
                 on_account_changed=forget,
+                on_change=people.forget,
                 on_gap=forget_all,
             )
         )
@@ -154,6 +160,7 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             allowances,
             Reckoner(log, pool),
             Mails(_ring(settings), has_post(settings)),
+            people,
             refused=refused,
         )
 
@@ -202,12 +209,13 @@ async def preflight(settings: Settings) -> None:
         _ring(settings)
         post_of(settings)
         load_tiers(settings.helix_tiers)
+        AccessTokens(settings.jwt_secret_key.get_secret_value())
         _embeds(settings, load_catalogue(settings))
         faults = await check_log(settings.log)
         if faults and not settings.helix_allow_unsafe_log:
             raise SystemExit("helix: REDIS_URL: " + "; ".join(faults))
         await agree(settings.log, settings.helix_partitions)
-    except (RingRefused, OtherCount, ValueError) as refused:
+    except (RingRefused, SecretRefused, OtherCount, ValueError) as refused:
         raise SystemExit(f"helix: {refused}") from None
     except (RedisError, LogRefused, OSError) as gone:
         raise SystemExit(f"helix: REDIS_URL: the log cannot be reached: {gone}") from None

@@ -19,6 +19,7 @@ from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
 from events.export import ExportRequested
 from events.limits import BalanceCredited, BudgetReached, BudgetRemoved, BudgetSet, LimitsSet
 from events.message import Envelope, Message
+from events.people import EmailChanged, PasswordChanged, ProfileChanged, SessionEnded, SessionStarted, SignInLinked
 from events.responses import ResponseDeleted
 from events.teams import (
     InvitationMade,
@@ -60,6 +61,12 @@ CATALOG: dict[str, type[Message]] = {
         BalanceCredited,
         LimitsSet,
         ResponseDeleted,
+        SessionStarted,
+        SessionEnded,
+        PasswordChanged,
+        EmailChanged,
+        ProfileChanged,
+        SignInLinked,
         ErasureRequested,
         ErasureWithdrawn,
         AccountErased,

@@ -10,9 +10,11 @@ from typing import Final
 from starlette.types import Scope
 
 from app.database import Unavailable
+from app.http import browser_session
 from app.http.client_address import client_address, within
 from app.http.refusals import Refused, retry_after
 from app.identity import Identity, NotMember, Unknown
+from app.people.tokens import looks_like_token
 from app.wiring import WebParts
 from handlers.rules.roles import SCOPE_OF, Action
 
@@ -53,8 +55,10 @@ async def identify(parts: WebParts, request: Scope, account: str | None = None) 
     identities = parts.identities
     key = key_of(request["headers"])
     if key is None:
-        raise Refused(401, "invalid_api_key", "No API key was sent: use the header `Authorization: Bearer hx_user_…`.")
+        key = _cookie(parts, request)
     identity = identities.cached(key)
+    if identity is None and looks_like_token(key):
+        identity = await _signed_in(parts, key)
     if identity is None:
         address = client_address(request, parts.settings.trusted_proxies)
         if wait_s := parts.guesses.wait_s(address):
@@ -86,6 +90,35 @@ async def _acting_for(parts: WebParts, identity: Identity, account: str) -> Iden
         raise Refused(503, "identity_unavailable", "The account cannot be looked up just now; try again.") from None
 
 
+def _cookie(parts: WebParts, request: Scope) -> str:
+    """The access token that a browser brings where no key is sent. Raises Refused 401, and 403 for a strange page."""
+    headers = request["headers"]
+    token = browser_session.cookie(headers, browser_session.ACCESS)
+    if token is None:
+        raise Refused(401, "invalid_api_key", "No API key was sent: use the header `Authorization: Bearer hx_user_…`.")
+    if not browser_session.from_our_page(request["method"], headers, parts.settings.public_url):
+        raise Refused(403, "cross_site", "With cookies, this is taken from pages of this host alone.")
+    return token
+
+
+async def _signed_in(parts: WebParts, token: str) -> Identity:
+    """Who comes with an access token. Raises Refused 401, 503."""
+    try:
+        return await parts.people.signed_in.of(token)
+    except Unknown as unknown:
+        if unknown.why == "expired":
+            raise Refused(401, "access_token_expired", "This access token is over: refresh it.") from None
+        raise Refused(401, "invalid_access_token", "This access token is not valid.") from None
+    except Unavailable:
+        raise Refused(503, "identity_unavailable", "The session cannot be checked just now; try again.") from None
+
+
+def session_of(parts: WebParts, request: Scope) -> str | None:
+    """The session of whoever `identify` has let in; None where it was by a key."""
+    token = key_of(request["headers"]) or browser_session.cookie(request["headers"], browser_session.ACCESS)
+    return parts.people.signed_in.session_of(token) if token is not None and looks_like_token(token) else None
+
+
 def _allow(parts: WebParts, request: Scope, identity: Identity) -> None:
     """The one place where scopes and roles are enforced. Raises Refused 403 when this one may not do this, or not from
     here; KeyError for a route without a row, which so opens to nobody."""
@@ -110,6 +143,13 @@ def action_of(parts: WebParts, request: Scope) -> Action:
     return parts.needs["GET" if method == "HEAD" else method, request["route"].path_format]
 
 
+async def _still(parts: WebParts, key: str) -> Identity:
+    """Whose key or session it still is: a stream outlives the access token that it began with. Raises Unknown, Unavailable."""
+    if looks_like_token(key):
+        return await parts.people.signed_in.of(key, lasting=True)
+    return await parts.identities.of(key)
+
+
 class Watch:
     """Whether the key behind an open stream has come to its end meanwhile."""
 
@@ -124,13 +164,13 @@ def watched(parts: WebParts, request: Scope, interrupt: Callable[[], None]) -> I
     A key that cannot be looked up just now is believed.
     """
     watch = Watch()
-    key = key_of(request["headers"]) or ""
+    key = key_of(request["headers"]) or browser_session.cookie(request["headers"], browser_session.ACCESS) or ""
 
     async def look() -> None:
         while not watch.over:
             await asyncio.sleep(WATCH_S)
             try:
-                identity = parts.identities.cached(key) or await parts.identities.of(key)
+                identity = parts.identities.cached(key) or await _still(parts, key)
                 wanted = header(request["headers"], ACCOUNT_HEADER)
                 _allow(parts, request, identity if wanted is None else await _acting_for(parts, identity, wanted))
             except Unknown:

@@ -20,7 +20,7 @@ GRACE_S_MAX: Final = 30 * 24 * 3600
 GRACE_S: Final = 24 * 3600
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("printable characters only")
     return text
@@ -35,7 +35,7 @@ def _network(text: object) -> Network:
         raise ValueError("this is no network such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
-Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX), AfterValidator(printable)]
 Scopes = Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(min_length=1, max_length=SCOPES_MAX)]
 Models = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(min_length=1, max_length=MODELS_MAX)

@@ -35,6 +35,7 @@ from app.http.key_shapes import KeyChange, KeyCreate, KeyList, KeyRotate, KeyVie
 from app.http.message_shapes import CountBody, MessagesBody
 from app.http.operation import Answer, Operation, Parameter, refusals
 from app.http.operations_limits import LIMITS
+from app.http.operations_people import PEOPLE
 from app.http.operations_teams import TEAM_OPERATIONS
 from app.http.response_shapes import ResponsesBody
 from app.http.routing_views import ProvidersStatusView, RoutingPolicyDeleted, RoutingPolicyView
@@ -458,6 +459,7 @@ OPERATIONS: Final = (
     *LIMITS,
     *erasure.OPERATIONS,
     *export.OPERATIONS,
+    *PEOPLE,
     Operation(
         "GET",
         "/livez",

@@ -154,7 +154,7 @@ def test_the_description_names_every_route_and_no_other() -> None:
     # Nothing is called: the routes only keep what they are given.
     log = SimpleNamespace(ping=well)
     chosen = SimpleNamespace(helix_metrics_dir=None)
-    parts = SimpleNamespace(log=log, pool=None, catalogue=Catalogue.of(()), settings=chosen)
+    parts = SimpleNamespace(log=log, pool=None, catalogue=Catalogue.of(()), settings=chosen, people=None)
     built = main.routes(cast(WebParts, parts), cast(Redis, log), Leaving())
     routed = {
         (method, each.path_format)
