@@ -35,11 +35,14 @@ AGAIN_S: Final = 0.1
 TRIM_EVERY: Final = 500
 """Entries between two trims of a reply stream: each trim is a write that the log server waits for the disk with."""
 
-BEHIND_BYTES_MAX: Final = 128 * 1024
+READ_AT_ONCE: Final = 100
+"""Entries of one reading: 3 MB where each is a frame as large as they come, which is all that a reading may take of memory."""
+
+BEHIND_BYTES_MAX: Final = 32 * 1024
 """Sealed words that wait here for one client. Who reads more slowly than the model writes gets the rest from the live
 stream, so that a thousand clients who never read cost little."""
 
-PAGE: Final = 4
+PAGE: Final = 1
 """Frames of one reading for such a client."""
 
 LOOK_AGAIN_S: Final = 15.0
@@ -200,7 +203,7 @@ class Listener:
 
     async def _read_once(self, connection: Connection, names: Sequence[str]) -> None:
         said = await connection(
-            "XREAD", "COUNT", 1000, "BLOCK", BLOCK_MS, "STREAMS", *names, *(self._after[name] for name in names)
+            "XREAD", "COUNT", READ_AT_ONCE, "BLOCK", BLOCK_MS, "STREAMS", *names, *(self._after[name] for name in names)
         )
         for key, entries in said or ():
             for entry, words in entries:

@@ -32,8 +32,10 @@ REST: Final = 5
 loop stays free for what comes in."""
 
 FRAME_BYTES: Final = 32 * 1024
-"""A frame ends with the piece that reaches this: what is told in a burst must not lie in one lump in front of every client
-that reads slowly."""
+"""A frame ends with the piece that reaches this, and a larger piece is cut at the ends of its events: what is told in a burst
+must not lie in one lump in front of every client that reads slowly."""
+
+_EVENT_END: Final = b"\n\n"
 
 RESEND_S: Final = 0.2
 """Pause before frames that the log server did not take are sent again."""
@@ -42,6 +44,21 @@ RESEND_S: Final = 0.2
 def pause_s(flush_s: float) -> float:
     """How long deltas gather after a flush that took so long."""
     return min(max(FLUSH_S, REST * flush_s), FLUSH_S_MAX)
+
+
+def cut(piece: bytes) -> list[bytes]:
+    """The same in pieces of whole events, each below FRAME_BYTES where its first event is."""
+    pieces: list[bytes] = []
+    start = 0
+    while len(piece) - start > FRAME_BYTES:
+        end = piece.rfind(_EVENT_END, start, start + FRAME_BYTES)
+        if end < 0:
+            end = piece.find(_EVENT_END, start + FRAME_BYTES - 1)
+        if end < 0:
+            break
+        pieces.append(piece[start : end + len(_EVENT_END)])
+        start = end + len(_EVENT_END)
+    return [*pieces, piece[start:]] if start < len(piece) else pieces
 
 
 class Speaker:
@@ -99,11 +116,12 @@ class Voice:
         self.meta = orjson.dumps({"provider": offer.provider, "model": offer.model, "attempts": attempt})
 
     def say(self, piece: bytes) -> None:
-        """Pass a piece of the answer on."""
-        self._said.append(piece)
+        """Pass a piece of the answer on: one event or more, each whole."""
+        waited = bool(self._said)
+        self._said += (piece,) if len(piece) <= FRAME_BYTES else cut(piece)
         if self.number == 0:
             self.flush()
-        elif len(self._said) == 1:
+        elif not waited:
             self._speaker._later(self)
 
     def flush(self) -> None:

@@ -8,9 +8,11 @@ import signal
 from itertools import groupby
 
 import orjson
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.embedded.valkey import Valkey
-from app.live.speak import FLUSH_S, FLUSH_S_MAX, REST, Speaker, pause_s
+from app.live.speak import FLUSH_S, FLUSH_S_MAX, FRAME_BYTES, REST, Speaker, cut, pause_s
 from app.log import Log
 from tests.fakes.road import ACCOUNT, PlainBox
 from tests.live.speaking import REQUEST, owned, replied, said, voice
@@ -145,3 +147,27 @@ def test_who_has_much_to_say_gathers_longer_up_to_a_bound() -> None:
     assert pause_s(FLUSH_S / REST) == FLUSH_S
     assert FLUSH_S < pause_s(2 * FLUSH_S / REST) < FLUSH_S_MAX
     assert pause_s(1.0) == FLUSH_S_MAX
+
+
+async def test_a_burst_is_cut_at_the_ends_of_its_events(log: Log) -> None:
+    event = b"data: " + b"x" * 1000 + b"\n\n"
+    long = b"data: " + b"y" * 2 * FRAME_BYTES + b"\n\n"
+    speaking = voice(log)
+
+    speaking.say(event)
+    speaking.say(event * 100 + long + event)
+    await speaking.settled()
+
+    told = await said(log)
+    assert heard(told) == event * 101 + long + event
+    assert all(piece.endswith(b"\n\n") for _, piece in told)
+    assert [piece for _, piece in told if len(piece) > 2 * FRAME_BYTES] == [long]
+
+
+@given(st.lists(st.integers(0, 3 * FRAME_BYTES), max_size=6), st.booleans())
+def test_a_cut_loses_nothing_and_breaks_no_event(lengths: list[int], ended: bool) -> None:
+    burst = b"\n\n".join(b"x" * length for length in lengths) + (b"\n\n" if ended else b"")
+    pieces = cut(burst)
+    assert b"".join(pieces) == burst
+    assert all(piece.endswith(b"\n\n") for piece in pieces[:-1])
+    assert all(len(piece) <= FRAME_BYTES + 2 or piece.count(b"\n\n") <= 1 for piece in pieces)
