@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from app import collector, migrate, ready, telemetry
 from app.database import borrowed
-from app.http import docs, openapi
+from app.http import account_pages, docs, openapi
 from app.http.analytics import Analytics
 from app.http.api_keys import ApiKeys
 from app.http.audit import Audit
@@ -112,6 +112,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Exports(parts).routes(),
         *PeopleDoor(parts).routes(),
         *Oneself(parts).routes(),
+        *account_pages.routes(),
         *ProvidersStatus(parts).routes(),
         *health.routes(),
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),

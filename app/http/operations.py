@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from app.http import audit, erasure, export
+from app.http import account_pages, audit, erasure, export
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
@@ -460,6 +460,7 @@ OPERATIONS: Final = (
     *erasure.OPERATIONS,
     *export.OPERATIONS,
     *PEOPLE,
+    *account_pages.OPERATIONS,
     Operation(
         "GET",
         "/livez",

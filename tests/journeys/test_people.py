@@ -121,6 +121,20 @@ async def test_a_link_opens_once_and_nothing_is_there_before(helix: Helix, nobod
     assert told(second) == (400, "link_over")
 
 
+async def test_a_mailed_link_leads_to_a_page_that_holds_nothing_of_it(helix: Helix, nobody: Client) -> None:
+    email = new_address()
+    await nobody.post("/v1/auth/sign-up", {"email": email, "password": PASSWORD})
+    [mail] = await mails_to(helix, email)
+
+    [page] = re.findall(rf"{helix.base_url}(/account/verify)#", mail.text)
+    shown = await nobody.get(page)
+
+    assert shown.status == 200
+    assert b'data-door="/v1/auth/verify"' in shown.body
+    assert "script-src 'sha256-" in shown.headers["content-security-policy"]
+    assert "unsafe" not in shown.headers["content-security-policy"]
+
+
 async def test_nobody_learns_who_has_an_account(helix: Helix, nobody: Client, person: Person) -> None:
     stranger = new_address()
 
