@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -210,3 +212,24 @@ async def test_a_key_for_a_team_reaches_no_other_account(
             for account in (other, owner.id, NOBODY):
                 assert told(await holder.get("/v1/models", x_helix_account=account)) == (404, "account_not_found")
             assert (await holder.get("/v1/models", x_helix_account=team)).status == 200
+
+
+async def test_the_operator_makes_teams_and_gives_them_their_tier(
+    helix: Helix, owner: Somebody, friend: Somebody
+) -> None:
+    def said(*words: str) -> Any:
+        ran = helix.run("team", *words, "--json")
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    made = await asyncio.to_thread(said, "create", "By hand", "--owner", owner.email)
+    await asyncio.to_thread(said, "member", "add", made["id"], friend.email, "--role", "viewer")
+    assert (await friend.client.get("/v1/models", x_helix_account=made["id"])).status == 200
+    assert (made["tier"], (await asyncio.to_thread(said, "tier", made["id"], "team"))["tier"]) == ("free", "team")
+    await asyncio.to_thread(said, "member", "role", made["id"], friend.email, "owner")
+    await asyncio.to_thread(said, "member", "remove", made["id"], owner.email)
+
+    listed = await asyncio.to_thread(said, "member", "list", made["id"])
+    assert [(each["email"], each["role"]) for each in listed["data"]] == [(friend.email, "owner")]
+    assert told(await owner.client.get("/v1/models", x_helix_account=made["id"])) == (404, "account_not_found")
+    assert (await friend.send("GET", f"{ORGANIZATIONS}/{made['id']}"))["tier"] == "team"
