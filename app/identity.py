@@ -24,9 +24,10 @@ from app.api_keys import KEY_CHARACTERS, well_formed
 from app.bounded_cache import BoundedCache
 from app.changes import Change, Changes
 from app.database import Pool, Unavailable, borrowed
+from app.provider_keys.store import keys_of, versions
 from app.single_flight import SingleFlight
 from app.teams.membership import Membership, Memberships, NotMember
-from events.completions import Tier
+from events.completions import ProviderKey, Tier
 from handlers.rules.key_rights import EVERY_SCOPE, Network, Rights
 from handlers.rules.policy import AccountPolicy
 from handlers.rules.roles import SCOPE_OF, Action, Role
@@ -89,6 +90,8 @@ class Identity:
     expires_at: datetime | None
     policy: AccountPolicy | None = None
     """What the account wants of the router."""
+    provider_keys: tuple[ProviderKey, ...] = ()
+    """What it has brought, for nearly every account nothing; never the keys themselves."""
     models: frozenset[str] | None = None
     """Models it may ask for; None: all."""
     allowed_ips: tuple[Network, ...] | None = None
@@ -162,14 +165,15 @@ class PostgresRecords:
     async def find(self, key_hash: str) -> Found | None:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
-                """SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, k.models,
+                f"""SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, k.models,
                 k.allowed_ips, k.counted_as, k.own_rate_limit, k.account, k.user_id AS person, COALESCE(o.tier, u.tier) AS tier,
                 u.status, o.status AS team_status, r.policy,
+                {keys_of("k.account")} AS provider_keys,
                 CASE WHEN o.id IS NULL THEN 'owner' WHEN u.id IS NULL THEN k.role ELSE m.role END AS role
                 FROM api_keys k LEFT JOIN users u ON u.id = k.user_id
                 LEFT JOIN organizations o ON o.id = k.organization_id
                 LEFT JOIN organization_members m ON m.organization_id = o.id AND m.user_id = u.id
-                LEFT JOIN routing_policies r ON r.user_id = k.account WHERE k.key_hash = $1""",
+                LEFT JOIN routing_policies r ON r.user_id = k.account WHERE k.key_hash = $1""",  # noqa: S608  # a column of ours
                 key_hash,
             )
         if row is None:
@@ -189,6 +193,7 @@ class PostgresRecords:
             allowed_ips=None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
             counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
             own_rate_limit=row["own_rate_limit"],
+            provider_keys=versions(row["provider_keys"]),
         )
         person_is: Status = row["status"] or "active"
         team_is: Status = row["team_status"] or "active"
@@ -198,16 +203,17 @@ class PostgresRecords:
     async def membership(self, person: str, account: str) -> Membership | None:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
-                """SELECT m.role, o.tier, r.policy FROM organization_members m
+                f"""SELECT m.role, o.tier, r.policy, {keys_of("o.id")} AS provider_keys
+                FROM organization_members m
                 JOIN organizations o ON o.id = m.organization_id LEFT JOIN routing_policies r ON r.user_id = o.id
-                WHERE m.organization_id = $1 AND m.user_id = $2 AND o.status = 'active'""",
+                WHERE m.organization_id = $1 AND m.user_id = $2 AND o.status = 'active'""",  # noqa: S608  # a column of ours
                 UUID(account),
                 UUID(person),
             )
         if row is None:
             return None
         policy = None if row["policy"] is None else routing_policies.read(row["policy"])
-        return Membership(account, person, row["role"], row["tier"], policy)
+        return Membership(account, person, row["role"], row["tier"], policy, versions(row["provider_keys"]))
 
     async def note_use(self, api_key_ids: frozenset[str]) -> None:
         async with borrowed(self._pool) as connection:
@@ -293,7 +299,14 @@ class Identities:
         if identity.person is None or identity.account != identity.person or not _is_account(account):
             raise NotMember
         found = await self._memberships.of(identity.person, account)
-        return replace(identity, account=account, role=found.role, tier=found.tier, policy=found.policy)
+        return replace(
+            identity,
+            account=account,
+            role=found.role,
+            tier=found.tier,
+            policy=found.policy,
+            provider_keys=found.provider_keys,
+        )
 
     def forget(self, change: Change) -> None:
         self._changes_heard += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -28,7 +28,7 @@ from app.ownership import Job, Ownership
 from app.parking import Parking
 from app.vault import Erased, VaultRefused
 from events.catalog import FromTheFuture, Unreadable, read
-from events.completions import Complete
+from events.completions import Complete, ProviderKey
 from events.message import Envelope
 from handlers.complete import Ending, give_up
 from handlers.ports import Box, Ports
@@ -59,6 +59,9 @@ PAUSE_S: Final = 0.5
 REMIND_S: Final = 60.0
 """How often a worker that has stopped taking says so again: somebody has to come."""
 
+PortsFor = Callable[[Ports, str, Box, tuple[ProviderKey, ...]], Awaitable[Ports]]
+"""(everybody's ports, account, its box, the keys it has brought) → the ports of its request."""
+
 RETURNED: Final = "returned"
 """On the control channel: commands have been given back, and need not wait until somebody looks."""
 
@@ -67,11 +70,21 @@ class Worker:
     """All jobs of one process."""
 
     def __init__(
-        self, log_: Log, ports: Ports, vault_cached: Any, *, consumer: str, concurrency: int, lease_s: float
+        self,
+        log_: Log,
+        ports: Ports,
+        vault_cached: Any,
+        *,
+        consumer: str,
+        concurrency: int,
+        lease_s: float,
+        own_keys: PortsFor | None = None,
     ) -> None:
+        """`own_keys` makes the ports of a request whose account has brought provider keys."""
         self._log = log_
         self._ports = ports
         self._cached = vault_cached
+        self._own_keys = own_keys
         self._consumer = consumer
         self._lease_s = lease_s
         self._room = asyncio.Semaphore(concurrency)
@@ -225,8 +238,9 @@ class Worker:
                 return
             log.error("command_parked", request_id=job.owned.request, reason=parked)
         else:
+            ports = self._ports if not ask.provider_keys else await self._ports_with_keys(job.owned, ask, box)
             job.asking = True
-            ending = await recall(ask, at, self._ports, listener=voice, stop=job.stop)
+            ending = await recall(ask, at, ports, listener=voice, stop=job.stop)
             job.asking = False
             parked = ""
         try:
@@ -237,6 +251,17 @@ class Worker:
         finally:
             if ending.keep:
                 ending.keep.lead.leave()
+
+    async def _ports_with_keys(self, owned: Owned, ask: Complete, box: Box) -> Ports:
+        """For an account that has brought provider keys; waits for Postgres as `_box` does."""
+        assert self._own_keys is not None
+        while True:
+            try:
+                return await self._own_keys(self._ports, owned.account, box, ask.provider_keys)
+            except Unavailable:
+                if self._ports.clock() > ask.deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
 
     async def _box(self, account: str, deadline: datetime) -> Box:
         """The account's box, waiting for Postgres as long as the request may wait."""

@@ -37,6 +37,7 @@ from app.http.models import Models
 from app.http.oneself import Oneself
 from app.http.operations import NEEDS
 from app.http.people import PeopleDoor
+from app.http.provider_keys import ProviderKeys
 from app.http.providers_status import ProvidersStatus
 from app.http.requests import Requests
 from app.http.routing_policy import RoutingPolicies
@@ -107,6 +108,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *ApiKeys(parts).routes(),
         *Budgets(parts).routes(),
         *Teams(parts).routes(),
+        *ProviderKeys(parts).routes(),
         *Audit(parts).routes(),
         *Erasures(parts).routes(),
         *Exports(parts).routes(),

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     helix_semantic_cache_model: str | None = None
     """The embedding model it compares questions with: an id or `provider/id`. Needed where it is on; the calls are the
     operator's expense."""
+    helix_own_key_fee_thousandths: int = Field(default=0, ge=0, le=1000)
+    """What a request under a provider key of the customer's own costs him here: so many thousandths of the tokens' price."""
     helix_trusted_proxies: str = ""
     """Networks, separated by commas, whose word on the client's address is believed (`CF-Connecting-IP`,
     `X-Forwarded-For`). Empty: nobody's."""

@@ -18,7 +18,7 @@ from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
 from app.http.throttle import Guesses
-from app.identity import Identities, PostgresRecords
+from app.identity import Identities, Identity, PostgresRecords
 from app.key_ring import KeyRing, RingRefused
 from app.limits.allowances import Allowances
 from app.limits.reckoning import Reckoner
@@ -31,6 +31,8 @@ from app.mail import Mails
 from app.mail.choice import has_post, post_of
 from app.people.parts import People, people_parts
 from app.people.tokens import AccessTokens, SecretRefused
+from app.provider_keys.cabinet import Cabinet
+from app.provider_keys.catalogues import OwnCatalogues
 from app.providers.catalogue import load_catalogue
 from app.settings import Settings
 from app.shedding import Shedding
@@ -41,6 +43,7 @@ from handlers.rules.catalogue import Catalogue
 from handlers.rules.roles import Action
 
 if TYPE_CHECKING:
+    from app.provider_keys.asking import OwnKeys
     from app.providers.world import World
 
 READERS: Final = 5
@@ -81,8 +84,16 @@ class WebParts:
     guesses: Guesses = field(default_factory=Guesses)
     refused: RefusedRights = field(default_factory=RefusedRights)
     """Who was refused a right: the audit log is told, by and by."""
+    own_catalogues: OwnCatalogues | None = None
+    """What accounts with provider keys of their own may ask for."""
     needs: Mapping[tuple[str, str], Action] = field(default_factory=dict)
     """(method, path of a route) → what it does, and so what `identify` asks for; what is not in it is not opened."""
+
+    def catalogue_of(self, identity: Identity) -> Catalogue:
+        """What the account may ask for: what everybody may, and what its own provider keys open."""
+        if not identity.provider_keys or self.own_catalogues is None:
+            return self.catalogue
+        return self.own_catalogues.of(identity.provider_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,7 @@ class WorkerParts:
     standing: Watch
     pool: Pool
     question_digests: bool
+    own_keys: OwnKeys
 
 
 @asynccontextmanager
@@ -143,13 +155,14 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
         refused = RefusedRights()
         refused.start(pool)
         stack.push_async_callback(refused.stop, pool)
+        catalogue = load_catalogue(settings)
         yield WebParts(
             settings,
             log,
             pool,
             vault,
             identities,
-            load_catalogue(settings),
+            catalogue,
             listener,
             shedding,
             database,
@@ -162,6 +175,7 @@ async def web_parts(settings: Settings) -> AsyncIterator[WebParts]:
             Mails(_ring(settings), has_post(settings)),
             people,
             refused=refused,
+            own_catalogues=OwnCatalogues(settings, catalogue),
         )
 
 
@@ -179,16 +193,24 @@ def _engine(url: str, connections: int, statement_s_max: int = 0) -> AsyncEngine
 @asynccontextmanager
 async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
     """Everything a worker needs, open; closed in the opposite order."""
+    from app.provider_keys.asking import OwnKeys
     from app.providers.world import World  # the HTTP client and the tokenizers, which nobody else needs
 
     async with AsyncExitStack() as stack:
         log, pool, vault = await _common(stack, settings, settings.helix_process_name)
 
+        cabinet = Cabinet(pool)
+
         def forget(change: Change) -> None:
             if change.kind == "account":
                 vault.forget(change.id)
+                cabinet.forget(change.id)
 
-        changes = Changes(settings.cache, on_change=forget, on_gap=vault.forget_all)
+        def forget_all() -> None:
+            vault.forget_all()
+            cabinet.forget_all()
+
+        changes = Changes(settings.cache, on_change=forget, on_gap=forget_all)
         changes.start()
         stack.push_async_callback(changes.stop)
         providers = World(settings)
@@ -199,7 +221,8 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         await standing.start()
         stack.push_async_callback(standing.stop)
         digests = settings.enable_cost_optimization
-        yield WorkerParts(log, vault, providers, answers, _nearby(settings, answers), standing, pool, digests)
+        own_keys = OwnKeys(providers, OwnCatalogues(settings, providers.catalogue), cabinet)
+        yield WorkerParts(log, vault, providers, answers, _nearby(settings, answers), standing, pool, digests, own_keys)
 
 
 async def preflight(settings: Settings) -> None:

@@ -107,6 +107,7 @@ def application(chosen: Settings) -> FastStream:
                 consumer=consumer,
                 concurrency=chosen.worker_concurrency,
                 lease_s=chosen.helix_lease_s,
+                own_keys=parts.own_keys.ports,
             )
             away = []
             for url, partitions in parts.log.nodes.groups().items():

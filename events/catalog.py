@@ -20,6 +20,7 @@ from events.export import ExportRequested
 from events.limits import BalanceCredited, BudgetReached, BudgetRemoved, BudgetSet, LimitsSet
 from events.message import Envelope, Message
 from events.people import EmailChanged, PasswordChanged, ProfileChanged, SessionEnded, SessionStarted, SignInLinked
+from events.provider_keys import ProviderKeyRemoved, ProviderKeyStored
 from events.responses import ResponseDeleted
 from events.teams import (
     InvitationMade,
@@ -52,6 +53,8 @@ CATALOG: dict[str, type[Message]] = {
         OwnershipTransferred,
         InvitationMade,
         InvitationWithdrawn,
+        ProviderKeyStored,
+        ProviderKeyRemoved,
         OperatorActed,
         RightRefused,
         UsageAdjusted,

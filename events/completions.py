@@ -36,6 +36,13 @@ class Policy(Part):
     """Providers that may not be asked."""
 
 
+class ProviderKey(Part):
+    """A key that the account has brought, by its name; the key itself is read by whoever asks the provider."""
+
+    provider: str
+    version: str
+
+
 class Complete(Command):
     """Please answer this."""
 
@@ -74,6 +81,8 @@ class Complete(Command):
     cache_similar: bool = False
     """An answer to a question that means the same will do."""
     policy: Policy | None = None
+    provider_keys: tuple[ProviderKey, ...] = ()
+    """The account's own keys: their providers are asked with these or not at all."""
 
 
 class Attempt(Part):
@@ -198,6 +207,8 @@ class CompletionEnded(Event):
     """As in the command."""
     kept: MaybeSealed = None
     """As in the command: the question, where it is kept with the answer."""
+    own_key: bool = False
+    """The provider was asked with a key that the account has brought: its tokens are on the account's own bill there."""
 
 
 class CompletionFinished(CompletionEnded):

@@ -199,6 +199,7 @@ def _common(run: Run, answer: bytes, status: int, used: Usage | None) -> dict[st
         "metered": usage.metered,
         "usage_source": usage.source,
         "billable": used is not None,
+        "own_key": bool(offer and used and offer.own_key),
         "latency_ms": max(0, round((ended - run.at.at).total_seconds() * 1000)),
         "ttft_ms": None if ttft is None else max(0, round(ttft * 1000)),
         "attempts": tuple(run.attempts),

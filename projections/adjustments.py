@@ -114,14 +114,15 @@ FROM usage AS used LEFT JOIN LATERAL (
     WHERE later.usage_event_id = one.usage_event_id AND later.follows = one.event_id
   )
 ) AS newest ON true
-WHERE NOT used.cached AND used.created_at >= :since AND used.created_at < :until
+WHERE NOT used.cached AND NOT used.own_key AND used.created_at >= :since AND used.created_at < :until
   AND (used.created_at, used.event_id) > (:behind_at, CAST(:behind AS uuid))
   AND (CAST(:provider AS text) IS NULL OR used.provider = :provider)
   AND (CAST(:model AS text) IS NULL OR used.model = :model)
   AND (CAST(:account AS uuid) IS NULL OR used.user_id = CAST(:account AS uuid))
 ORDER BY used.created_at, used.event_id LIMIT :page
 """
-"""An answer from the response cache cost nothing, whatever the price."""
+"""An answer from the response cache cost nothing, whatever the price; nor does the price list say what a request under the
+customer's own key costs."""
 
 
 async def standing(

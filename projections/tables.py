@@ -137,6 +137,7 @@ usage: Final = Table(
     Column("price_as_of", Text()),
     Column("saved_usd", Numeric(20, 9), nullable=False, server_default=text("0")),
     Column("question_digest", Text()),
+    Column("own_key", Boolean(), nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("event_id", "created_at", name="usage_pkey"),
     CheckConstraint("cost_usd >= 0", name="usage_cost_usd_check"),
     CheckConstraint("status IN ('success', 'error', 'cancelled')", name="usage_status_check"),

@@ -21,21 +21,22 @@ _INSERT: Final = """
 INSERT INTO usage (
   id, event_id, user_id, api_key_id, endpoint, model, provider, prompt_tokens, completion_tokens, total_tokens,
   cost_usd, latency_ms, status, created_at, request_id, attempt_count, usage_source, cached,
-  cached_input_tokens, cache_write_tokens, metered, price_version, price_as_of, saved_usd, question_digest
+  cached_input_tokens, cache_write_tokens, metered, price_version, price_as_of, saved_usd, question_digest, own_key
 )
 SELECT
   event_id, event_id, user_id, api_key_id, endpoint, model, provider, input_tokens, output_tokens,
   input_tokens + output_tokens, cost_nanousd * 0.000000001, latency_ms, status, created_at, request_id,
   attempt_count, usage_source, cached, cached_input_tokens, cache_write_tokens, metered::jsonb, price_version,
-  price_as_of, saved_nanousd * 0.000000001, question_digest
+  price_as_of, saved_nanousd * 0.000000001, question_digest, own_key
 FROM unnest(
   $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[],
   $10::bigint[], $11::text[], $12::timestamptz[], $13::text[], $14::integer[], $15::text[],
-  $16::boolean[], $17::bigint[], $18::bigint[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::text[]
+  $16::boolean[], $17::bigint[], $18::bigint[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::text[],
+  $24::boolean[]
 ) AS row (
   event_id, user_id, api_key_id, endpoint, model, provider, input_tokens, output_tokens, cost_nanousd,
   latency_ms, status, created_at, request_id, attempt_count, usage_source, cached, cached_input_tokens,
-  cache_write_tokens, metered, price_version, price_as_of, saved_nanousd, question_digest
+  cache_write_tokens, metered, price_version, price_as_of, saved_nanousd, question_digest, own_key
 )
 ON CONFLICT DO NOTHING
 """
@@ -67,6 +68,7 @@ async def apply(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
             ended.price_as_of,
             ended.saved_nanousd,
             ended.question_digest,
+            ended.own_key,
         )
         for _, said, ended in ends(batch)
         if ended.billable

@@ -61,6 +61,7 @@ PLACES: Final[tuple[Place, ...]] = (
     ),
     Place("conversations", OF_USER, order="id"),
     Place("routing_policies", OF_USER, order="updated_at"),
+    Place("provider_keys", OF_ACCOUNT, secret=("sealed",), order="provider"),
     Place("prompts", OF_USER, order="id"),
     Place("subscriptions", OF_USER, order="id"),
     Place(

@@ -76,7 +76,7 @@ def _candidates(parts: WebParts, identity: Identity, model: str, kind: str) -> l
     return [
         offer
         for name in names
-        for offer in parts.catalogue.find(name)
+        for offer in parts.catalogue_of(identity).find(name)
         if offer.kind == kind
         and (
             policy is None

@@ -70,7 +70,7 @@ class ApiKeys:
             body.allowed_ips if "allowed_ips" in said else maker.allowed_ips,
             body.expires_at if "expires_at" in said else maker.expires_at,
         )
-        self._known_models(rights)
+        self._known_models(maker, rights)
         key = new_key()
         with _worded():
             async with borrowed(self._parts.pool) as connection:
@@ -114,7 +114,7 @@ class ApiKeys:
         body = await shaped_body(KeyChange, request)
         models = None if body.models is None else frozenset(body.models)
         rights = Rights(frozenset(body.scopes), models, body.allowed_ips, body.expires_at)
-        self._known_models(rights)
+        self._known_models(maker, rights)
         with _worded():
             async with borrowed(self._parts.pool) as connection:
                 changed = await own_keys.change(
@@ -158,10 +158,10 @@ class ApiKeys:
         request.scope["state"]["account"] = identity.account
         return identity
 
-    def _known_models(self, rights: Rights) -> None:
+    def _known_models(self, maker: Identity, rights: Rights) -> None:
         """A name that nobody offers is a slip of the pen. An account's own aliases are none: they may come to mean anything."""
         for name in sorted(rights.models or ()):
-            if not self._parts.catalogue.find(name):
+            if not self._parts.catalogue_of(maker).find(name):
                 raise Refused(400, "model_not_found", f"There is no model `{name[:100]}`.", param="models")
 
     async def _tell(self, key: OwnKey) -> None:

@@ -80,7 +80,7 @@ class Completions:
         account_ttl_s = identity.policy.cache_ttl_s if identity.policy else None
         caching = cache_wish(headers, arrived.parsed, account_ttl_s, semantic=parts.settings.enable_semantic_cache)
         asked = await self._door.read(_without_cache(arrived))
-        model = chosen_model(parts.catalogue, identity, asked.model, asked.kind)
+        model = chosen_model(parts.catalogue_of(identity), identity, asked.model, asked.kind)
         wish = wish_of(headers, identity, self._door.endpoint, raw, asked.session)
         box = await self._box(identity.account)
         bounds = await bounds_of(parts, identity)
@@ -153,6 +153,7 @@ class Completions:
             cache_refresh=caching.refresh,
             cache_similar=caching.similar,
             policy=resolve(identity.policy, model),
+            provider_keys=identity.provider_keys,
         )
         return Envelope.begin(ask, id=new_id(), at=now, account=identity.account, subject=request)
 

@@ -106,7 +106,7 @@ class Messages:
         raw = await read_body(request.receive, BODY_BYTES_MAX[identity.tier])
         body = shaped(CountBody, await parse(raw))
         refuse_outdated(body, version_of(headers))
-        chosen_model(self._parts.catalogue, identity, body.model, "chat")
+        chosen_model(self._parts.catalogue_of(identity), identity, body.model, "chat")
         # The encoding takes half a second to load, and a long text some milliseconds of the event loop.
         tokens = await asyncio.to_thread(anthropic_tokens, raw)
         answer = orjson.dumps({"input_tokens": tokens})

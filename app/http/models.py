@@ -17,7 +17,7 @@ from app.http.delivery import usd
 from app.http.refusals import Refused
 from app.identity import Identity
 from app.wiring import WebParts
-from handlers.rules.catalogue import Offer
+from handlers.rules.catalogue import Catalogue, Offer
 
 AUTO: Final = "auto"
 
@@ -36,14 +36,8 @@ class Models:
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
-        views: Views = {}
-        for offer in parts.catalogue:
-            for name in dict.fromkeys((offer.model, offer.id)):
-                views.setdefault(name, _view(name, offer))
-        if views:
-            views[AUTO] = _auto()
-        self._views = views
-        self._openai, self._anthropic = _families(views)
+        self._views = _views(parts.catalogue)
+        self._openai, self._anthropic = _families(self._views)
 
     def routes(self) -> list[Route]:
         return [
@@ -67,10 +61,12 @@ class Models:
     def _family(self, request: Request, identity: Identity) -> _Family:
         """What this key may ask for, as this client's family sees it."""
         openai, anthropic = self._openai, self._anthropic
-        if identity.models is not None:
-            catalogue = self._parts.catalogue
-            allowed = offered_to(catalogue, identity.models)
-            mine = {name: view for name, view in self._views.items() if offered_to(catalogue, [name]) <= allowed}
+        if identity.models is not None or identity.provider_keys:
+            catalogue = self._parts.catalogue_of(identity)
+            mine = _views(catalogue) if identity.provider_keys else self._views
+            if identity.models is not None:
+                allowed = offered_to(catalogue, identity.models)
+                mine = {name: view for name, view in mine.items() if offered_to(catalogue, [name]) <= allowed}
             openai, anthropic = _families(mine)
         return openai if header(request.scope["headers"], b"anthropic-version") is None else anthropic
 
@@ -105,6 +101,16 @@ class _Family:
         if id not in self._places:
             raise Refused(400, "invalid_value", f"`{param}` is the id of a model.", param=param)
         return self._places[id]
+
+
+def _views(catalogue: Catalogue) -> Views:
+    views: Views = {}
+    for offer in catalogue:
+        for name in dict.fromkeys((offer.model, offer.id)):
+            views.setdefault(name, _view(name, offer))
+    if views:
+        views[AUTO] = _auto()
+    return views
 
 
 def _families(views: Views) -> tuple[_Family, _Family]:

@@ -63,6 +63,7 @@ _REFUSALS: Final = {
     403: "The key or the role may not do this.",
     404: "There is no such thing, or it belongs to somebody else.",
     409: "It is not in a state for this.",
+    413: "It is larger than this route takes.",
     422: "The idempotency key was used with another body.",
     429: "Too many; `Retry-After` says when.",
     503: "Not now; `Retry-After` says when.",

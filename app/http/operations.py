@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from app.http import account_pages, audit, erasure, export
+from app.http import account_pages, audit, erasure, export, provider_keys
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
@@ -455,6 +455,7 @@ OPERATIONS: Final = (
         action="keys.write",
     ),
     *TEAM_OPERATIONS,
+    *provider_keys.OPERATIONS,
     *audit.OPERATIONS,
     *LIMITS,
     *erasure.OPERATIONS,

@@ -22,6 +22,7 @@ from app.http.refusals import Refused
 from app.http.shapes import refuse_invalid
 from app.identity import Identity
 from app.wiring import WebParts
+from handlers.rules.catalogue import Catalogue
 from handlers.rules.policy import AccountPolicy
 
 log = structlog.get_logger()
@@ -35,7 +36,6 @@ class RoutingPolicies:
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
-        self._providers = frozenset(offer.provider for offer in parts.catalogue)
 
     def routes(self) -> list[Route]:
         path = "/v1/routing"
@@ -63,7 +63,7 @@ class RoutingPolicies:
         if len(raw) > BODY_BYTES_MAX:
             raise Refused(413, "request_too_large", f"A routing policy has at most {BODY_BYTES_MAX} bytes.")
         parse_object(raw)  # refuses what is no object, too deep, or holds a NUL, which Postgres cannot keep
-        policy = self._policy(raw)
+        policy = _policy(raw, self._parts.catalogue_of(identity))
         try:
             async with borrowed(self._parts.pool) as connection:
                 written = await routing_policies.put(connection, account, policy, by=identity.by)
@@ -89,18 +89,6 @@ class RoutingPolicies:
         request.scope["state"]["account"] = identity.account
         return identity
 
-    def _policy(self, raw: bytes) -> AccountPolicy:
-        """Raises Refused 400 for a shape that makes no sense, and for a model or provider that there is not."""
-        try:
-            policy = AccountPolicy.model_validate_json(raw, strict=True)
-        except ValidationError as invalid:
-            raise refuse_invalid(invalid) from None
-        missing = [name for name in sorted(policy.models()) if not self._parts.catalogue.find(name)]
-        _refuse_unknown("model", missing, "aliases" if set(missing) & set(policy.aliases.values()) else "fallbacks")
-        _refuse_unknown("provider", sorted(set(policy.only) - self._providers), "only")
-        _refuse_unknown("provider", sorted(set(policy.never) - self._providers), "never")
-        return policy
-
     async def _tell(self, account: str) -> None:
         """Every process forgets what it remembered; this one at once."""
         change = Change("account", account)
@@ -109,6 +97,20 @@ class RoutingPolicies:
             await tell(self._parts.settings.cache, change)
         except ChannelDown:
             log.warning("routing_change_not_told", account=account)  # the others find it within a minute
+
+
+def _policy(raw: bytes, catalogue: Catalogue) -> AccountPolicy:
+    """Raises Refused 400 for a shape that makes no sense, and for a model or provider that there is not."""
+    try:
+        policy = AccountPolicy.model_validate_json(raw, strict=True)
+    except ValidationError as invalid:
+        raise refuse_invalid(invalid) from None
+    missing = [name for name in sorted(policy.models()) if not catalogue.find(name)]
+    providers = {offer.provider for offer in catalogue}
+    _refuse_unknown("model", missing, "aliases" if set(missing) & set(policy.aliases.values()) else "fallbacks")
+    _refuse_unknown("provider", sorted(set(policy.only) - providers), "only")
+    _refuse_unknown("provider", sorted(set(policy.never) - providers), "never")
+    return policy
 
 
 def _refuse_unknown(kind: str, names: Iterable[str], param: str) -> None:

@@ -17,6 +17,7 @@ from app.bounded_cache import BoundedCache
 from app.database import Pool, borrowed
 from app.identity import ACCOUNT_SCOPE, KEYS_SCOPE, ORDINARY_SCOPES, Identity, Unknown
 from app.people.tokens import Access, AccessTokens, NoToken
+from app.provider_keys.store import keys_of, versions
 from app.single_flight import SingleFlight
 
 KEEP_S: Final = 60.0
@@ -49,9 +50,10 @@ class PostgresSessions:
     async def session(self, person: str, session: str) -> Identity | None:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
-                """SELECT u.tier, r.policy FROM sessions s JOIN users u ON u.id = s.user_id
+                f"""SELECT u.tier, r.policy, {keys_of("u.id")} AS provider_keys
+                FROM sessions s JOIN users u ON u.id = s.user_id
                 LEFT JOIN routing_policies r ON r.user_id = u.id
-                WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND s.expires_at > now() AND u.status = 'active'""",
+                WHERE s.id = $1 AND s.user_id = $2 AND s.ended_at IS NULL AND s.expires_at > now() AND u.status = 'active'""",  # noqa: S608  # a column of ours
                 UUID(session),
                 UUID(person),
             )
@@ -67,6 +69,7 @@ class PostgresSessions:
             rate_limit_override=None,
             expires_at=None,  # what a person makes does not end with his token
             policy=None if row["policy"] is None else routing_policies.read(row["policy"]),
+            provider_keys=versions(row["provider_keys"]),
             signed_in=True,
         )
 

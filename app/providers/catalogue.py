@@ -37,7 +37,7 @@ def load_catalogue(settings: Settings, *, today: date | None = None) -> Catalogu
         prices = price_list(settings.helix_prices or PRICES_FILE)
         for name in PROVIDER_KEYS:
             if name in known:
-                offers += _catalogued(known[name], prices, day)
+                offers += offers_of(known[name], prices, day)
         for provider in listed:
             keys = known[provider.name].key_weights
             offers += (_operated(provider, model, prices, keys) for model in provider.model)
@@ -67,7 +67,7 @@ def known_prices(settings: Settings, file: Path | None = None) -> dict[tuple[str
     return found | written if file else found
 
 
-def _catalogued(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[Offer]:
+def offers_of(endpoint: Endpoint, prices: PriceList, today: date) -> Iterator[Offer]:
     """A built-in provider's models that have a price: nothing is sold by guess."""
     for name, listed in prices.of(endpoint.provider):
         if name.startswith(_FINE_TUNED) or not (listed.chat or listed.embedding):

@@ -149,6 +149,19 @@ def endpoints(
     return found
 
 
+def bring_keys(settings: Settings, listed: Iterable[ListedProvider]) -> dict[str, Endpoint]:
+    """Provider name → how it is called, without a key: all that customers may bring one for. Those are the built-in ones,
+    whether we have a key or not, and those of the operator's file that want one."""
+    found: dict[str, Endpoint] = {}
+    for name in PROVIDER_KEYS:
+        wire: ProviderWire = "anthropic" if name == "anthropic" else "openai"
+        found[name] = _endpoint(name, wire, getattr(settings, f"{name}_base_url"), ())
+    for provider in listed:
+        if provider.api_key_env is not None:
+            found[provider.name] = _endpoint(provider.name, provider.wire, provider.base_url, ())
+    return found
+
+
 def _endpoint(
     name: str, wire: ProviderWire, base_url: str | None, keys: Sequence[str], weights: tuple[int, ...] | None = None
 ) -> Endpoint:

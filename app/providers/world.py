@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from app.providers import counting
 from app.providers.anthropic import AnthropicWire
 from app.providers.catalogue import load_catalogue
 from app.providers.embeddings import EmbeddingsWire
-from app.providers.endpoints import Endpoint, endpoints, listed_providers
+from app.providers.endpoints import Endpoint, bring_keys, endpoints, listed_providers
 from app.providers.litellm_library import ready
 from app.providers.longtail import LongTail
 from app.providers.messages import MessagesWire
@@ -52,7 +53,9 @@ class World:
 
     def __init__(self, settings: Settings) -> None:
         self.catalogue = load_catalogue(settings)
-        self._endpoints = endpoints(settings, listed_providers(settings.helix_providers))
+        listed = listed_providers(settings.helix_providers)
+        self._endpoints = endpoints(settings, listed)
+        self._bring = bring_keys(settings, listed)
         self._transport: Transport | None = None
         self._adapters: dict[tuple[str, int], Adapter] = {}
         """By the provider's name and the number of its key."""
@@ -76,6 +79,12 @@ class World:
             adapter = AnyWire(self._endpoints[offer.provider].with_key(key), self._transport)
             self._adapters[offer.provider, key] = adapter
         await adapter.ask(offer, question, heard, deadline_s=deadline_s)
+
+    def adapter(self, provider: str, own_key: str) -> Adapter:
+        """The provider, asked with a customer's key. Made for one request and not remembered, so that nobody else can be
+        given it; where it listens comes from the settings, as always."""
+        self._transport = self._transport or Transport()
+        return AnyWire(replace(self._bring[provider], api_key=own_key), self._transport)
 
     def count(self, question: Question, text: str) -> Usage:
         return counting.count(question, text)

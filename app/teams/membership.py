@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from app.bounded_cache import BoundedCache
 from app.single_flight import SingleFlight
-from events.completions import Tier
+from events.completions import ProviderKey, Tier
 from handlers.rules.policy import AccountPolicy
 from handlers.rules.roles import Role
 
@@ -31,6 +31,7 @@ class Membership:
     role: Role
     tier: Tier
     policy: AccountPolicy | None
+    provider_keys: tuple[ProviderKey, ...] = ()
 
 
 class NotMember(Exception):

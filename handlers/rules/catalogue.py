@@ -96,6 +96,8 @@ class Offer:
     """The weight of each key that its provider may be asked with; a provider that wants none has one too."""
     tier: Tier = "free"
     """The lowest tier that may ask it."""
+    own_key: bool = False
+    """It is asked with a key that the account itself has brought."""
 
     @property
     def id(self) -> str:

@@ -18,6 +18,7 @@ FailureKind = Literal[
     "context_overflow",  # the question is longer than the model's window
     "content_policy",  # the provider will not answer this
     "auth",  # 401, 403: our key is wrong, not the client's
+    "own_key_refused",  # 401, 403 for a key that the account has brought, or it has been taken away
     "not_found",  # 404: the provider does not have this model
     "garbled",  # what came back is not in the provider's own format
     "cut",  # the answer broke off before the provider's proper end
@@ -62,6 +63,8 @@ CONSEQUENCES: Final[Mapping[FailureKind, Consequence]] = {
     # Whether a refused question may be shown to others is the account's to say, so only who its chain names is asked.
     "content_policy": Consequence(False, "named", "nobody", 400, "invalid_request_error", "content_filter"),
     "auth": Consequence(False, "any", "key", 502, "server_error", "provider_authentication"),
+    # Ours, or another provider's under ours, would be another bill: that is the account's to decide.
+    "own_key_refused": Consequence(False, "none", "nobody", 403, "invalid_request_error", "provider_key_refused"),
     "not_found": Consequence(False, "any", "offer", 502, "server_error", "provider_model_missing"),
     "garbled": Consequence(True, "any", "offer", 502, "server_error", "provider_garbled"),
     "cut": Consequence(True, "any", "offer", 502, "server_error", "provider_cut"),

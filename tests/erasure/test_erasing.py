@@ -62,6 +62,11 @@ async def made(connection: Connection, database_url: str, name: str) -> str:
         UUID(account),
     )
     await connection.execute("INSERT INTO export_pieces VALUES ($1, 1, 0, 'x')", export)
+    await connection.execute(
+        "INSERT INTO provider_keys (account, provider, version, sealed, hint)"
+        " VALUES ($1, 'openai', gen_random_uuid(), 'sealed', '…')",
+        UUID(account),
+    )
     team = await connection.fetchval("INSERT INTO organizations (name) VALUES ('the team') RETURNING id")
     await connection.execute("INSERT INTO organization_members VALUES ($1, $2, 'developer')", team, UUID(account))
     await connection.execute(
