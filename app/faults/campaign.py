@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from app.faults import balances
 from app.faults.breaker import Breaker
 from app.faults.checker import INVARIANTS, NOT_APPLICABLE, Verdict, check
 from app.faults.crowd import Crowd
@@ -119,6 +120,7 @@ async def _load_and_break(
 ) -> list[str]:
     """→ what could not be broken. Returns when every client has ended its last story."""
     facts = helix.facts
+    await balances.fill(facts, scenario.partitions)
     crowd = Crowd(
         facts["base_url"],
         {"developer": facts["api_key"], "operator": facts["admin_key"]},

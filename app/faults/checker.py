@@ -19,8 +19,8 @@ from app.faults.history import Call, Frame, Gate, Probe, Record
 INVARIANTS: Final = {
     "I1": "every promised request has exactly one terminal event",
     "I2": "exactly one usage row for each billable terminal, none for the others",
-    "I3": "the sum of usage is the sum over terminals, to the nano-dollar",
-    "I4": "no place is held by a request that has ended",
+    "I3": "the sum of usage is the sum over terminals, to the nano-dollar, and so is what was taken from each balance",
+    "I4": "no place and no money is held by a request that has ended",
     "I5": "no attempt but the last writes an outcome",
     "I6": "nothing is left pending; what is parked was ended as parked",
     "I7": "every projection made anew equals the live one",
@@ -119,6 +119,15 @@ def _usage(evidence: Evidence) -> Iterator[Finding]:
     owed = sum(end.cost_nanousd for end in evidence.terminals if end.billable)
     if charged != owed:
         yield Finding("I3", "", f"usage has {charged} nano-dollars, the terminals {owed}")
+    owes: Counter[str] = Counter()
+    for end in evidence.terminals:
+        owes[end.account] += end.cost_nanousd if end.billable else 0
+    for purse in evidence.purses:
+        if purse.spent_nanousd != owes[purse.account]:
+            said = (
+                f"{purse.spent_nanousd} nano-dollars of a balance are spent, the terminals have {owes[purse.account]}"
+            )
+            yield Finding("I3", "", said)
 
 
 def _order(evidence: Evidence) -> Iterator[Finding]:
@@ -136,6 +145,11 @@ def _left(evidence: Evidence) -> Iterator[Finding]:
     """I4 and I6."""
     if evidence.open_left:
         yield Finding("I4", "", f"{evidence.open_left} places are held after the drain")
+    if evidence.holds_left:
+        yield Finding("I4", "", f"{evidence.holds_left} reservations are left after the drain")
+    for purse in evidence.purses:
+        if purse.held_nanousd:
+            yield Finding("I4", "", f"{purse.held_nanousd} nano-dollars of account {purse.account} are held")
     if not evidence.drained or evidence.pending_left or evidence.commands_left:
         left = f"{evidence.commands_left} commands, {evidence.pending_left} of them in a worker's hands"
         yield Finding("I6", "", f"left after the drain: {left}")

@@ -53,6 +53,14 @@ class Letter(Fact):
     why: str
 
 
+class PurseLeft(Fact):
+    """What the log server has counted of an account's balance."""
+
+    account: str
+    held_nanousd: int
+    spent_nanousd: int
+
+
 class Rebuilt(Fact):
     """A projection made anew and compared."""
 
@@ -69,6 +77,9 @@ class Evidence(Fact):
     pending_left: int
     open_left: int
     """Places that requests hold in their account's set of open ones."""
+    holds_left: int = 0
+    """Reservations of tokens or money."""
+    purses: tuple[PurseLeft, ...] = ()
     terminals: tuple[Terminal, ...]
     usage: tuple[Row, ...]
     requests: tuple[Row, ...]

@@ -16,6 +16,7 @@ from typing import Any, Final
 import asyncpg
 
 from app.bench.targets import without_servers
+from app.faults import balances
 from app.faults.evidence import Evidence, Letter, Live, Rebuilt, Row, Terminal
 from app.log import Log, LogGone, keys
 from app.log.connection import LogRefused
@@ -50,6 +51,8 @@ async def gather(
             commands_left=commands,
             pending_left=pending,
             open_left=places,
+            holds_left=await balances.holds(log),
+            purses=await balances.left(log, database),
             terminals=tuple(terminals),
             usage=await _rows(database, "SELECT event_id, request_id, user_id, cost_usd FROM usage"),
             requests=await _rows(database, "SELECT event_id, id AS request_id, user_id, cost_usd FROM requests"),

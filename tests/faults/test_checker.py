@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from app.faults.checker import check, position, torn
-from app.faults.evidence import Evidence, Letter, Live, Rebuilt
+from app.faults.evidence import Evidence, Letter, Live, PurseLeft, Rebuilt
 from app.faults.history import Broken, Call, Frame, Gate, Probe
-from tests.faults.telling import call, evidence, followed, row, terminal, word, words
+from tests.faults.telling import ACCOUNT, call, evidence, followed, row, terminal, word, words
 
 
 def broken(history: list[Call | Broken | Probe | Gate], found: Evidence) -> set[str]:
@@ -70,6 +70,17 @@ def test_a_wrong_charge_is_found_to_the_nano_dollar() -> None:
 
 def test_a_place_that_is_held_for_ever_is_found() -> None:
     assert broken([call()], evidence(open_left=1)) == {"I4"}
+
+
+def test_a_reservation_that_is_left_is_found() -> None:
+    assert broken([call()], evidence(holds_left=1)) == {"I4"}
+    left = PurseLeft(account=ACCOUNT, held_nanousd=1, spent_nanousd=19)
+    assert broken([call()], evidence(purses=(left,))) == {"I4"}
+
+
+def test_a_balance_of_which_more_or_less_was_taken_than_was_used_is_found() -> None:
+    assert broken([call()], evidence(purses=(PurseLeft(account=ACCOUNT, held_nanousd=0, spent_nanousd=19),))) == set()
+    assert broken([call()], evidence(purses=(PurseLeft(account=ACCOUNT, held_nanousd=0, spent_nanousd=18),))) == {"I3"}
 
 
 def test_a_last_word_of_an_attempt_that_was_over_is_found() -> None:
