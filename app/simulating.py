@@ -96,9 +96,14 @@ def _used(one: Standing) -> Used:
     )
 
 
-async def _account(settings: Settings, email: str) -> str:
+async def _account(settings: Settings, whose: str) -> str:
+    """By a user's address or a team's id."""
     async with connected(settings.database) as connection:
-        found = await connection.fetchval("SELECT id::text FROM users WHERE email = lower($1)", email)
+        found = await connection.fetchval(
+            """SELECT id::text FROM users WHERE email = lower($1)
+            UNION ALL SELECT id::text FROM organizations WHERE id::text = lower($1)""",
+            whose,
+        )
     if found is None:
-        raise CannotSimulate(f"{email} is no user")
+        raise CannotSimulate(f"{whose} is no user and no team")
     return str(found)

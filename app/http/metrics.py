@@ -28,13 +28,14 @@ ACTIVE_USERS_KEPT_S: Final = 60.0
 """A number about the last thirty days; scrapes come every few seconds."""
 
 ACTIVE_USERS: Final = """
-SELECT u.tier, count(*) AS users FROM users u
-WHERE EXISTS (SELECT FROM usage g WHERE g.user_id = u.id AND g.created_at > now() - interval '30 days')
-GROUP BY u.tier
+SELECT a.tier, count(*) AS users
+FROM (SELECT id, tier FROM users UNION ALL SELECT id, tier FROM organizations) a
+WHERE EXISTS (SELECT FROM usage g WHERE g.user_id = a.id AND g.created_at > now() - interval '30 days')
+GROUP BY a.tier
 """
 
 Census = Callable[[], Awaitable[Mapping[str, int]]]
-"""How many users of each tier were active in the last thirty days. Raises Unavailable."""
+"""How many accounts of each tier, people and teams, were active in the last thirty days. Raises Unavailable."""
 
 
 def census(pool: Pool) -> Census:
