@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from app.providers import bounded_unpacking
 from handlers.ports import ProviderFailed
 from handlers.rules.failure import FailureKind
 
@@ -53,6 +54,7 @@ def litellm() -> Litellm:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines may hold what people wrote
     prompts: Any = importlib.import_module("litellm.litellm_core_utils.prompt_templates.factory")
     prompts.convert_url_to_base64 = _refuse_to_fetch
+    bounded_unpacking.bound()
     _build(importlib.import_module("litellm.types.utils"))
     transformation = importlib.import_module("litellm.llms.anthropic.chat.transformation")
     handler = importlib.import_module("litellm.llms.anthropic.chat.handler")
