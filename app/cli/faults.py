@@ -90,7 +90,7 @@ def faults(
 
 
 def _tell(result: Result, folder: Path, as_json: bool) -> None:
-    from app.faults.checker import INVARIANTS, NOT_APPLICABLE
+    from app.faults.checker import INVARIANTS
 
     if as_json:
         typer.echo(json.dumps(result.document() | {"evidence": str(folder)}))
@@ -109,8 +109,7 @@ def _tell(result: Result, folder: Path, as_json: bool) -> None:
             typer.echo(f"  a revoked key: {figures.revoked}, a limited one: {figures.limited}")
         for name, meaning in INVARIANTS.items():
             count = result.verdict.count(name)
-            word = f"not applicable: {NOT_APPLICABLE[name]}" if name in NOT_APPLICABLE else "held"
-            typer.echo(f"  {name:3} {f'BROKEN {count} times' if count else word}: {meaning}")
+            typer.echo(f"  {name:3} {f'BROKEN {count} times' if count else 'held'}: {meaning}")
         for finding in result.verdict.findings[:20]:
             typer.echo(f"    {finding.invariant} {finding.request} {finding.what}")
         for fault in result.unbroken:

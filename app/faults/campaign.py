@@ -17,7 +17,7 @@ from typing import Final
 
 from app.faults import balances
 from app.faults.breaker import Breaker
-from app.faults.checker import INVARIANTS, NOT_APPLICABLE, Verdict, check
+from app.faults.checker import INVARIANTS, Verdict, check
 from app.faults.crowd import Crowd
 from app.faults.evidence import Evidence
 from app.faults.gate import keys_of, knock
@@ -51,17 +51,13 @@ class Result:
         return self.verdict.good and not self.unbroken
 
     def document(self) -> dict[str, object]:
-        counts = {name: self.verdict.count(name) for name in INVARIANTS}
         return {
             "scenario": self.scenario,
             "seed": self.seed,
             "passed": self.passed,
             "seconds": round(self.seconds, 1),
             "must_break": self.must_break,
-            "invariants": {
-                name: f"not applicable: {NOT_APPLICABLE[name]}" if name in NOT_APPLICABLE else counts[name]
-                for name in INVARIANTS
-            },
+            "invariants": {name: self.verdict.count(name) for name in INVARIANTS},
             "figures": asdict(self.verdict.figures),
             "unbroken": self.unbroken,
             "findings": [asdict(one) for one in self.verdict.findings[:200]],

@@ -31,8 +31,6 @@ INVARIANTS: Final = {
     "T": "a client's text has no gap, no repeat and one attempt's words alone; the answer is whole",
 }
 
-NOT_APPLICABLE: Final = {"I10": "there is no audit log yet"}
-
 WORD: Final = re.compile(r"(\w+)\.c(\d+)\.(\d+)")
 """A word of the campaign's provider: question, number of the call, place in the answer."""
 
@@ -73,6 +71,7 @@ def check(history: Sequence[Record], evidence: Evidence) -> Verdict:
         lambda: _left(evidence),
         lambda: _rebuilt(evidence),
         lambda: _apart(calls, probes, evidence),
+        lambda: _audit(evidence),
         lambda: _texts(calls),
         lambda: _door(one for one in history if isinstance(one, Gate)),
     )
@@ -187,6 +186,20 @@ def _apart(calls: Iterable[Call], probes: Iterable[Probe], evidence: Evidence) -
             strange = {found[1] for found in WORD.finditer(text)} - {call.question}
             if strange:
                 yield Finding("I9", "".join(call.promised[:1]), f"words of {strange} in the answer to {call.question}")
+
+
+def _audit(evidence: Evidence) -> Iterator[Finding]:
+    """I10: a row for each state that somebody made so, one for each fact that tells of a change, and a chain that is whole."""
+    rows = Counter(row.event for row in evidence.audit)
+    kept = {(row.action, row.subject) for row in evidence.audit}
+    for change in evidence.changed:
+        if (change.action, change.subject) not in kept:
+            yield Finding("I10", change.subject, f"no audit row says {change.action}")
+    for event in evidence.told:
+        if rows[event] != 1:
+            yield Finding("I10", event, f"a change was told, {rows[event]} audit rows")
+    for fault in evidence.chain:
+        yield Finding("I10", "", f"the audit log's chain: {fault}")
 
 
 def _door(gates: Iterable[Gate]) -> Iterator[Finding]:

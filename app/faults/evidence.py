@@ -69,6 +69,20 @@ class Rebuilt(Fact):
     note: str = ""
 
 
+class Changed(Fact):
+    """A state as a table shows it: somebody must have made it so."""
+
+    action: str
+    """The fact that tells of it, such as `key.revoked`."""
+    subject: str
+
+
+class Audited(Changed):
+    """One row of the audit log."""
+
+    event: str
+
+
 class Evidence(Fact):
     """Everything that was read."""
 
@@ -86,5 +100,12 @@ class Evidence(Fact):
     live: tuple[Live, ...]
     parked: tuple[Letter, ...]
     rebuilt: tuple[Rebuilt, ...]
+    changed: tuple[Changed, ...] = ()
+    """What the tables of users and keys show."""
+    told: tuple[str, ...] = ()
+    """The ids of the facts on the log that tell of a change."""
+    audit: tuple[Audited, ...] = ()
+    chain: tuple[str, ...] = ()
+    """Where the audit log's chain is broken."""
     asked: dict[str, int]
     """Question → how often the provider was asked it."""

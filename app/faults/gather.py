@@ -17,14 +17,16 @@ import asyncpg
 
 from app.bench.targets import without_servers
 from app.faults import balances
-from app.faults.evidence import Evidence, Letter, Live, Rebuilt, Row, Terminal
+from app.faults.evidence import Audited, Changed, Evidence, Letter, Live, Rebuilt, Row, Terminal
 from app.log import Log, LogGone, keys
 from app.log.connection import LogRefused
 from app.log.parked import letters
+from app.postgres import engine
 from app.up.directory import ROOT, Facts
 from events.catalog import read
 from events.completions import CompletionEnded
 from projections import PROJECTIONS
+from projections.audit import WANTS, verify
 
 DRAIN_S: Final = 120.0
 """How long what was accepted may take to end, and to be remembered, once nobody asks or breaks anything."""
@@ -59,6 +61,10 @@ async def gather(
             live=tuple(live),
             parked=tuple(Letter(request=one.request, why=one.why) for one in await letters(log)),
             rebuilt=tuple(await asyncio.gather(*(_rebuild(name, data, partitions) for name in REBUILT if rebuild))),
+            changed=await _changed(database),
+            told=await _told(log),
+            audit=await _audit(database),
+            chain=await _chain(facts["database_url"], partitions),
             asked=dict(asked),
         )
     finally:
@@ -116,7 +122,41 @@ async def _caught_up(log: Log, database: Any) -> bool:
     newest = [_order(await log.last_event_id(partition)) for partition in range(log.partitions)]
     # The archive lingers on purpose: it takes whole batches.
     rows = await database.fetch("SELECT partition, entry_id FROM checkpoints WHERE projection <> 'archive'")
+    if await database.fetchval("SELECT count(*) FROM outbox"):
+        return False  # a change that is not told yet
     return bool(rows) and all(_order(row["entry_id"]) >= newest[row["partition"]] for row in rows)
+
+
+async def _changed(database: Any) -> tuple[Changed, ...]:
+    """What the tables say that was done, whatever the log says."""
+    rows = await database.fetch(
+        """SELECT 'user.created' AS action, id::text AS subject FROM users
+        UNION ALL SELECT 'key.created', id::text FROM api_keys
+        UNION ALL SELECT 'key.revoked', id::text FROM api_keys WHERE revoked_at IS NOT NULL"""
+    )
+    return tuple(Changed(action=row["action"], subject=row["subject"]) for row in rows)
+
+
+async def _told(log: Log) -> tuple[str, ...]:
+    """A fact that is said twice is one."""
+    found: dict[str, None] = {}
+    for partition in range(log.partitions):
+        after = "0-0"
+        while entries := await log.read_events(partition, after, count=PAGE):
+            after = entries[-1][0]
+            found |= {said.id: None for said in (read(raw) for _, raw in entries) if said.type in WANTS}
+    return tuple(found)
+
+
+async def _audit(database: Any) -> tuple[Audited, ...]:
+    rows = await database.fetch("SELECT event_id::text AS event, action, subject FROM audit")
+    return tuple(Audited(event=row["event"], action=row["action"], subject=row["subject"]) for row in rows)
+
+
+async def _chain(database_url: str, partitions: int) -> tuple[str, ...]:
+    async with engine(database_url) as database, database.connect() as connection:
+        found = [fault for partition in range(partitions) for fault in (await verify(connection, partition))[1]]
+    return tuple(f"partition {fault.partition}, row {fault.number}: {fault.what}" for fault in found)
 
 
 async def _terminals(log: Log) -> list[Terminal]:

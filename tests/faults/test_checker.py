@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.faults.checker import check, position, torn
-from app.faults.evidence import Evidence, Letter, Live, PurseLeft, Rebuilt
+from app.faults.evidence import Audited, Changed, Evidence, Letter, Live, PurseLeft, Rebuilt
 from app.faults.history import Broken, Call, Frame, Gate, Probe
 from tests.faults.telling import ACCOUNT, call, evidence, followed, row, terminal, word, words
 
@@ -127,6 +127,16 @@ def test_another_accounts_request_must_be_as_unknown_as_none() -> None:
 
 def test_words_of_another_question_are_found() -> None:
     assert "I9" in broken([call(final=words(3, question="q2"))], evidence())
+
+
+def test_a_change_without_an_audit_row_and_a_broken_chain_are_found() -> None:
+    made = Changed(action="key.created", subject="k1")
+    kept = Audited(event="f1", action="key.created", subject="k1")
+    assert broken([call()], evidence(changed=(made,), told=("f1",), audit=(kept,))) == set()
+    assert broken([call()], evidence(changed=(made,))) == {"I10"}
+    assert broken([call()], evidence(told=("f1",))) == {"I10"}
+    assert broken([call()], evidence(told=("f1",), audit=(kept, kept))) == {"I10"}
+    assert broken([call()], evidence(chain=("partition 0, row 2: it is not what was written",))) == {"I10"}
 
 
 def test_a_revoked_key_that_opens_something_and_a_limit_that_is_passed_are_found() -> None:
