@@ -43,6 +43,7 @@ from app.http.requests import Requests
 from app.http.routing_policy import RoutingPolicies
 from app.http.server import serve
 from app.http.shell import Shell
+from app.http.sign_in_with import SignInWith
 from app.http.stored_responses import Responses
 from app.http.teams import Teams
 from app.settings import Settings, settings
@@ -113,6 +114,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Erasures(parts).routes(),
         *Exports(parts).routes(),
         *PeopleDoor(parts).routes(),
+        *SignInWith(parts).routes(),
         *Oneself(parts).routes(),
         *account_pages.routes(),
         *ProvidersStatus(parts).routes(),

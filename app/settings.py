@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     jwt_secret_key: SecretStr = SecretStr("")
     """Signs access tokens: 32 bytes or more as text. Several, separated by commas, during a rotation: the first signs, all
     are believed. Without it nobody signs in."""
+    helix_sign_in: Path | None = None
+    """A TOML file of issuers whose people may sign in (docs/people.md)."""
+    google_client_id: str | None = None
+    google_client_secret: SecretStr | None = None
+    github_client_id: str | None = None
+    github_client_secret: SecretStr | None = None
     helix_public_url: str | None = None
     """Where people reach this Helix, such as https://helix.example: mails link there. This machine where it is not set."""
     sendgrid_api_key: SecretStr | None = None

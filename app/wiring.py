@@ -29,7 +29,7 @@ from app.log.connection import LogRefused
 from app.log.count import OtherCount, agree
 from app.mail import Mails
 from app.mail.choice import has_post, post_of
-from app.people.parts import People, people_parts
+from app.people.parts import People, named_issuers, people_parts
 from app.people.tokens import AccessTokens, SecretRefused
 from app.provider_keys.cabinet import Cabinet
 from app.provider_keys.catalogues import OwnCatalogues
@@ -233,6 +233,7 @@ async def preflight(settings: Settings) -> None:
         post_of(settings)
         load_tiers(settings.helix_tiers)
         AccessTokens(settings.jwt_secret_key.get_secret_value())
+        named_issuers(settings)
         _embeds(settings, load_catalogue(settings))
         faults = await check_log(settings.log)
         if faults and not settings.helix_allow_unsafe_log:

@@ -14,6 +14,7 @@ from app.http.people_shapes import (
     SessionList,
     SessionTokens,
     SignIn,
+    SignInProviders,
     SignOut,
     SignUp,
     Token,
@@ -22,6 +23,7 @@ from app.http.people_shapes import (
 )
 
 _GROUP: Final = "People"
+_NAME: Final = Parameter("name", "path", "The provider, as `/v1/auth/providers` names it.")
 _UNCONFIGURED: Final = {501: Answer("This Helix was not set up for it (`MAIL_FROM`, `JWT_SECRET_KEY`, …).")}
 
 PEOPLE: Final = (
@@ -104,6 +106,39 @@ PEOPLE: Final = (
         {200: Answer("The new password holds.", Done)} | refusals(400, 429, 503),
         body=Reset,
         example='{"token": "hx_link_…", "password": "twelve red herons"}',
+        action=None,
+    ),
+    Operation(
+        "GET",
+        "/v1/auth/providers",
+        _GROUP,
+        "Who vouches for people",
+        "By whom people may sign in here, beside an e-mail address and a password.",
+        {200: Answer("The providers.", SignInProviders)},
+        action=None,
+    ),
+    Operation(
+        "GET",
+        "/v1/auth/oidc/{name}/start",
+        _GROUP,
+        "Sign in through somebody else",
+        "For browsers: sends it to the provider, and from there back.",
+        {303: Answer("To the provider.", media="text/plain")} | refusals(400, 404, 429, 503) | _UNCONFIGURED,
+        (_NAME, Parameter("next", "query", "Where the browser goes afterwards: a path of this host.")),
+        action=None,
+    ),
+    Operation(
+        "GET",
+        "/v1/auth/oidc/{name}/callback",
+        _GROUP,
+        "Come back from the provider",
+        "For browsers: a session in cookies, for who brings the provider's word and the cookie he left with.",
+        {303: Answer("Signed in.", media="text/plain")} | refusals(400, 401, 403, 404, 429, 503) | _UNCONFIGURED,
+        (
+            _NAME,
+            Parameter("code", "query", "The provider's word, good once."),
+            Parameter("state", "query", "What the browser was sent away with."),
+        ),
         action=None,
     ),
     Operation(

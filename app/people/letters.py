@@ -75,5 +75,13 @@ class Letters:
             f"that session; sign in again.\nIf you do not know why, change your password: {self.public_url}/account/forgot\n",
         )
 
+    def sign_in_linked(self, to: str, provider: str) -> Mail:
+        return Mail(
+            to,
+            "A new way to sign in",
+            f"From now on you can sign in to your Helix account through {provider}, which has told us that this is your "
+            f"address.\nIf it was not you, write to whoever runs this Helix at once.\n",
+        )
+
     def _page(self, page: str, token: str) -> str:
         return f"{self.public_url}/account/{page}#{token}"

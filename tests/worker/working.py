@@ -12,7 +12,7 @@ from app.log.values import Limits, Repeat
 from events.catalog import read
 from events.completions import CompletionEnded
 from handlers.rules.catalogue import Catalogue
-from tests.fakes.road import ACCOUNT, PlainVault, Says, ScriptedProviders, command, ports
+from tests.fakes.road import PlainVault, Says, ScriptedProviders, command, ports
 from tests.rules.offers import offer, price
 
 NEVER_S = 1000.0
