@@ -78,6 +78,7 @@ _INTRODUCTION: Final = (
     "<pre><code>from openai import OpenAI\n\n"
     f'client = OpenAI(base_url="{BASE_URL}/v1", api_key="hx_user_…")\n'
     'client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello!"}])</code></pre>'
+    "<p>With <code>x-helix-account: ID</code> a person acts for a team that he belongs to, in his role there.</p>"
     '<p>For programs: <a href="/openapi.json">OpenAPI 3.1</a>.</p>'
 )
 

@@ -46,7 +46,9 @@ def document() -> Json:
         "info": {
             "title": "Helix",
             "version": VERSION,
-            "description": "One API in front of every LLM, on a log that loses nothing and bills once.",
+            "description": "One API in front of every LLM, on a log that loses nothing and bills once. With the header "
+            "`x-helix-account` a person acts for a team that he belongs to, in his role there; `x-helix-needs` of an operation "
+            "names what is needed.",
         },
         "paths": paths,
         "components": {

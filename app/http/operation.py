@@ -66,6 +66,7 @@ _REFUSALS: Final = {
     413: "It is larger than this route takes.",
     422: "The idempotency key was used with another body.",
     429: "Too many; `Retry-After` says when.",
+    501: "This Helix is not set up for it.",
     503: "Not now; `Retry-After` says when.",
     529: "Not now; `Retry-After` says when.",
 }

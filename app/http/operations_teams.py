@@ -144,7 +144,7 @@ TEAM_OPERATIONS: Final = (
         _GROUP,
         "Invite somebody",
         "A mail with a word that lets this address in, once, within a week.",
-        {201: Answer("The invitation.", InvitationView)} | refusals(400, 401, 403, 404, 409, 503),
+        {201: Answer("The invitation.", InvitationView)} | refusals(400, 401, 403, 404, 409, 429, 501, 503),
         (_TEAM,),
         InvitationCreate,
         '{"email": "ada@example.org", "role": "developer"}',

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import orjson
 import structlog
@@ -17,13 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.accounts import AccountRefused
+from app.accounts import AccountRefused, email_address
 from app.changes import Change, ChannelDown, tell
 from app.database import Unavailable, borrowed
 from app.erasure.clearing import stop
 from app.http.authentication import identify
 from app.http.erasure import ErasureView
-from app.http.refusals import Refused
+from app.http.refusals import Refused, retry_after
 from app.http.shaped_body import shaped_body
 from app.http.team_shapes import (
     InvitationAccept,
@@ -41,6 +42,7 @@ from app.http.team_shapes import (
     OrganizationView,
     OwnershipTransfer,
 )
+from app.http.throttle import Guesses
 from app.identity import Identity
 from app.log import LogGone
 from app.log.connection import LogRefused
@@ -55,11 +57,21 @@ from app.wiring import WebParts
 log = structlog.get_logger()
 
 
+INVITATIONS_AT_ONCE: Final = 30
+INVITATION_EVERY_S: Final = 120.0
+"""From one who invites: a whole team on its first day, and no way to write to strangers by thousands."""
+MAILS_AT_ONCE: Final = 3
+MAIL_EVERY_S: Final = 600.0
+"""To one address, whoever writes: more fills somebody's mailbox."""
+
+
 class Teams:
     """The routes of teams."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
+        self._invited = Guesses(at_once=INVITATIONS_AT_ONCE, every_s=INVITATION_EVERY_S)
+        self._mailed = Guesses(at_once=MAILS_AT_ONCE, every_s=MAIL_EVERY_S)
 
     def routes(self) -> list[Route]:
         root, one = "/v1/organizations", "/v1/organizations/{id}"
@@ -182,7 +194,11 @@ class Teams:
         actor = await self._member(request)
         body = await shaped_body(InvitationCreate, request)
         with _worded():
-            made = await invitations.invite(self._office, actor, body.email, body.role)
+            address = email_address(body.email)
+            self._may_mail(actor, address)
+            made = await invitations.invite(self._office, actor, address, body.role)
+        self._invited.note(actor.by)
+        self._mailed.note(address)
         log.info("invitation_made", account=actor.account, invitation=made.id, role=made.role, by=actor.by)
         return _json(_invitation(made), 201)
 
@@ -210,6 +226,14 @@ class Teams:
         await self._tell(joined.id)
         log.info("member_joined", account=joined.id, person=person, role=joined.role, by=actor.by)
         return _json(_team(joined))
+
+    def _may_mail(self, actor: Identity, address: str) -> None:
+        """Raises Refused 501, 429."""
+        if not self._parts.mails.have_post:
+            message = "This Helix sends no mail, and so nobody is invited: its operator lets members in."
+            raise Refused(501, "mail_not_configured", message)
+        if wait_s := max(self._invited.wait_s(actor.by), self._mailed.wait_s(address)):
+            raise Refused(429, "too_many_invitations", "Too many invitations; try later.", headers=retry_after(wait_s))
 
     @property
     def _office(self) -> Office:

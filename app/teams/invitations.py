@@ -16,7 +16,6 @@ from uuid import UUID
 import asyncpg
 
 from app import personal
-from app.accounts import email_address
 from app.database import Connection, Pool, borrowed
 from app.identity import Identity
 from app.ids import new_id
@@ -59,12 +58,11 @@ class Office:
     public_url: str
 
 
-async def invite(office: Office, actor: Identity, email: str, role: Role) -> Invitation:
+async def invite(office: Office, actor: Identity, address: str, role: Role) -> Invitation:
     """Invite an address and send the word.
 
-    Raises TeamRefused, `app.accounts.AccountRefused` for what is no address, what `require` raises, Unavailable, Erased.
+    `address` is in the one form in which addresses are kept. Raises TeamRefused, what `require` raises, Unavailable, Erased.
     """
-    address = email_address(email)
     word, id = secrets.token_urlsafe(_WORD_BYTES), new_id()
     sealed = await personal.seal(office.vault, actor.account, _COLUMN, id, address)
     already = {each.email for each in await of_team(office, actor.account)}

@@ -11,7 +11,8 @@ import pytest
 
 from app.api_keys import key_hash, new_key
 from app.changes import Change
-from app.identity import IDENTITY_KEEP_S, Found, Identities, Identity, Unavailable, Unknown
+from app.identity import IDENTITY_KEEP_S, Found, Identities, Identity, NotMember, Unavailable, Unknown
+from app.teams.membership import Membership
 from tests.accounts.records import ACCOUNT, ALICE, FakeRecords, HandClock
 
 OTHER = "01900000-0000-7000-8000-000000000002"
@@ -241,3 +242,50 @@ def test_a_role_bounds_what_the_scopes_would_allow() -> None:
 
     assert viewer.may("requests.read")
     assert not viewer.may("completions.ask")
+
+
+TEAM = "01900000-0000-7000-8000-0000000000f1"
+MEMBER = Membership(TEAM, ACCOUNT, "viewer", "team", None)
+
+
+async def test_a_person_acts_for_his_team_in_his_role_there_and_it_is_looked_up_once() -> None:
+    records = FakeRecords(memberships={(ACCOUNT, TEAM): MEMBER})
+    asked = identities(records)
+
+    acting = [await asked.acting_for(ALICE, TEAM) for _ in range(2)]
+
+    assert acting == [replace(ALICE, account=TEAM, role="viewer", tier="team")] * 2
+    assert records.lookups == 1
+
+
+@pytest.mark.parametrize("told", [TEAM, ACCOUNT])
+async def test_a_membership_is_forgotten_when_the_team_or_the_person_changes(told: str) -> None:
+    records = FakeRecords(memberships={(ACCOUNT, TEAM): MEMBER})
+    asked = identities(records)
+    await asked.acting_for(ALICE, TEAM)
+
+    records.memberships.clear()
+    asked.forget(Change("account", told))
+
+    with pytest.raises(NotMember):
+        await asked.acting_for(ALICE, TEAM)
+
+
+@pytest.mark.parametrize("account", [OTHER, "x", "", TEAM.upper(), f"{TEAM}\n", "0" * 1_000_000])
+async def test_what_is_no_account_of_his_is_none_at_all(account: str) -> None:
+    asked = identities(FakeRecords(memberships={(ACCOUNT, TEAM): MEMBER}))
+
+    with pytest.raises(NotMember):
+        await asked.acting_for(ALICE, account)
+
+
+async def test_what_is_bound_to_a_team_acts_for_no_other_account() -> None:
+    records = FakeRecords(memberships={(ACCOUNT, OTHER): replace(MEMBER, account=OTHER)})
+    asked = identities(records)
+
+    for bound in (replace(ALICE, account=TEAM), replace(ALICE, account=TEAM, person=None)):
+        assert await asked.acting_for(bound, TEAM) == bound
+        for account in (OTHER, ACCOUNT):
+            with pytest.raises(NotMember):
+                await asked.acting_for(bound, account)
+    assert records.lookups == 0
