@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ from app.http import account_pages, docs, openapi
 from app.http.analytics import Analytics
 from app.http.api_keys import ApiKeys
 from app.http.audit import Audit
+from app.http.authentication import note_refused
 from app.http.budgets import Budgets
 from app.http.cache import Cache
 from app.http.chat import ChatDoor
@@ -60,7 +62,9 @@ def application(chosen: Settings, leaving: Leaving) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         async with web_parts(chosen) as parts, _cache(chosen.cache) as cache:
-            router.routes[:] = routes(replace(parts, needs=NEEDS), cache, leaving)
+            parts = replace(parts, needs=NEEDS)
+            router.routes[:] = routes(parts, cache, leaving)
+            shell.on_forbidden = partial(note_refused, parts)
             collector.rest()
             log.info("web_started", web=parts.web)
             ready.announce()

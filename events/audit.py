@@ -33,7 +33,7 @@ class RightRefused(Change):
     type: ClassVar[str] = "right.refused"
 
     code: str
-    """As the client was told: `scope_missing`, `role_missing`, `right_lacking`, `ip_not_allowed`."""
+    """As the client was told: `scope_missing`, `role_missing`, `right_lacking`, `ip_not_allowed` and the like."""
     action: str
     """What he wanted, as `handlers.rules.roles` names it."""
     times: Annotated[int, Field(ge=1)]

@@ -76,8 +76,16 @@ async def identify(parts: WebParts, request: Scope, account: str | None = None) 
     wanted = account or header(request["headers"], ACCOUNT_HEADER)
     if wanted is not None and wanted != identity.account:
         identity = await _acting_for(parts, identity, wanted)
+    request.setdefault("state", {})["identity"] = identity
     _allow(parts, request, identity)
     return identity
+
+
+def note_refused(parts: WebParts, request: Scope, code: str) -> None:
+    """A request was answered 403: whoever is known to have made it wanted what he may not do, and the audit log is told."""
+    identity: Identity | None = request["state"].get("identity")
+    if identity is not None:
+        parts.refused.note(identity, code, action_of(parts, request))
 
 
 async def _acting_for(parts: WebParts, identity: Identity, account: str) -> Identity:
@@ -125,15 +133,12 @@ def _allow(parts: WebParts, request: Scope, identity: Identity) -> None:
     if identity.allowed_ips is not None:
         address = client_address(request, parts.settings.trusted_proxies)
         if address is None or not within(address, identity.allowed_ips):
-            parts.refused.note(identity, "ip_not_allowed", action_of(parts, request))
             raise Refused(403, "ip_not_allowed", "This key may not be used from this address.")
     action = action_of(parts, request)
     if identity.may(action):
         return
     if not identity.has(scope := SCOPE_OF[action]):
-        parts.refused.note(identity, "scope_missing", action)
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
-    parts.refused.note(identity, "role_missing", action)
     raise Refused(403, "role_missing", f"Who is {identity.role} of this account may not do this: `{action}`.")
 
 

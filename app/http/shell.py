@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import perf_counter
 from typing import Final, Protocol, cast
 
@@ -77,6 +78,8 @@ class Shell:
         self.requests_max = requests_max
         self.cors = cors
         self.in_flight = 0
+        self.on_forbidden: Callable[[Scope, str], None] | None = None
+        """Told of each 403, with its code."""
         self._metrics: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +108,8 @@ class Shell:
                 return
             await self.app(scope, receive, answer)
         except Refused as refused:
+            if refused.status == 403 and self.on_forbidden:
+                self.on_forbidden(scope, refused.code or "forbidden")
             await self._refuse(refused, scope, body, receive, answer)
         except HTTPException as unrouted:
             await self._refuse(_worded(unrouted, scope), scope, body, receive, answer)
