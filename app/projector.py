@@ -27,11 +27,13 @@ from app.erasure.keeper import keep as keep_erasing
 from app.export.keeper import keep as keep_exporting
 from app.key_ring import KeyRing
 from app.limits.sweeping import Sweeper
+from app.limits.tiers import load_tiers
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
 from app.mail.choice import has_post, post_of
 from app.postgres import engine
 from app.readers import Extent, LogSource, Watch, extent
+from app.retention.sweeping import keep as keep_sweeping
 from app.settings import Settings, settings
 from app.wiring import preflight
 from projections import PROJECTIONS
@@ -99,6 +101,7 @@ async def serve(chosen: Settings) -> None:
                 tasks.create_task(keep_erasing(chosen, stream, ring, mails if mails.have_post else None))
                 tasks.create_task(Sweeper(stream, pool, mails if mails.have_post else None).keep())
                 tasks.create_task(keep_exporting(chosen.database, ring, mails if mails.have_post else None))
+                tasks.create_task(keep_sweeping(chosen.database, load_tiers(chosen.helix_tiers)))
                 tasks.create_task(partitions.keep(database))
                 tasks.create_task(trimmer.keep_short(stream, database))
                 tasks.create_task(_look_after(runners, database, stream, watch, compared))

@@ -22,6 +22,7 @@ from events.message import Envelope, Message
 from events.people import EmailChanged, PasswordChanged, ProfileChanged, SessionEnded, SessionStarted, SignInLinked
 from events.provider_keys import ProviderKeyRemoved, ProviderKeyStored
 from events.responses import ResponseDeleted
+from events.retention import ContentExpired
 from events.teams import (
     InvitationMade,
     InvitationWithdrawn,
@@ -74,6 +75,7 @@ CATALOG: dict[str, type[Message]] = {
         ErasureWithdrawn,
         AccountErased,
         ExportRequested,
+        ContentExpired,
     )
 }
 

@@ -27,12 +27,15 @@ from events.completions import CompletionEnded
 from events.limits import BudgetReached
 from events.message import Envelope, Event, Message
 from events.responses import ResponseDeleted
+from events.retention import ContentExpired
 from projections import tables
 from projections.partitions import month_after, month_of
 from projections.projection import Projection, Seen, order
 
 NO_CHANGE: Final = (CompletionEnded, UsageAdjusted, ResponseDeleted, BudgetReached)
 """Facts about requests and what they cost: each has a table of its own. Every other fact is a change."""
+NO_CHANGE: Final = (CompletionEnded, UsageAdjusted, ResponseDeleted, ContentExpired)
+"""Facts about requests and what they cost: each has a read model of its own. Every other fact is a change."""
 
 WANTS: Final = frozenset(
     name for name, kind in CATALOG.items() if issubclass(kind, Event) and not issubclass(kind, NO_CHANGE)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from events.completions import CompletionFinished
 from events.message import sealed_bytes
 from projections import tables
+from projections.expiring import EXPIRES, stretches
 from projections.projection import Projection, Seen
 
 _INSERT: Final = """
@@ -39,7 +40,20 @@ ON CONFLICT (user_id, id) DO UPDATE SET
 """Only messages that were not there before are counted, so a redelivered event adds nothing."""
 
 
+_EXPIRE: Final = """
+WITH gone AS (DELETE FROM conversations WHERE user_id = $1 AND last_message_at < $2 RETURNING id)
+DELETE FROM conversation_messages WHERE user_id = $1 AND conversation_id IN (SELECT id FROM gone)
+"""
+
+
 async def apply(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
+    for some, expired in stretches(batch):
+        await _add(connection, some)
+        if expired is not None and expired[1].before is not None:
+            await connection.exec_driver_sql(_EXPIRE, (expired[0].account, expired[1].before))
+
+
+async def _add(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
     rows = [
         (
             said.account,
@@ -64,7 +78,7 @@ CONVERSATIONS: Final = Projection(
     name="conversations",
     tables=(tables.conversations, tables.conversation_messages),
     apply=apply,
-    wants=frozenset({CompletionFinished.type}),
+    wants=EXPIRES | {CompletionFinished.type},
     account_column="user_id",
 )
 

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.catalog import FromTheFuture, Unreadable
 from projections import applying, archive, checkpoints, erased
+from projections.expiring import EXPIRES
 from projections.projection import BEGINNING, Projection, Seen, Source, order
 from projections.shadow import Difference, Shadow, Stretch
 
@@ -189,7 +190,8 @@ class _Rebuild:
 
     def _falls_into(self, seen: Seen) -> bool:
         try:
-            return seen.envelope.at in self._wish.stretch
+            # What has expired since does not come back with the stretch that it was said in.
+            return seen.envelope.at in self._wish.stretch or seen.envelope.type in EXPIRES
         except FromTheFuture:
             return True
         except Unreadable:

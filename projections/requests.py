@@ -26,6 +26,7 @@ from events.completions import (
 from events.message import Envelope, sealed_bytes
 from projections import tables
 from projections.ended import ENDS, ends
+from projections.expiring import EXPIRES, stretches
 from projections.projection import Projection, Seen
 from projections.responses import is_kept
 
@@ -83,10 +84,20 @@ ON CONFLICT DO NOTHING
 """  # noqa: S608  # put together from the constants above
 
 
+_EMPTY: Final = "UPDATE requests SET answer = '' WHERE user_id = $1 AND ended_at < $2 AND answer <> ''"
+_DELETE: Final = "DELETE FROM requests WHERE user_id = $1 AND ended_at < $2"
+
+
 async def apply(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
-    rows = [_row(seen, said, ended) for seen, said, ended in ends(batch)]
-    if rows:
-        await connection.exec_driver_sql(_INSERT, tuple(zip(*rows, strict=True)))
+    for some, expired in stretches(batch):
+        rows = [_row(seen, said, ended) for seen, said, ended in ends(some)]
+        if rows:
+            await connection.exec_driver_sql(_INSERT, tuple(zip(*rows, strict=True)))
+        if expired is not None:
+            said, fact = expired
+            await connection.exec_driver_sql(_DELETE, (said.account, fact.requests_before))
+            if fact.before is not None:
+                await connection.exec_driver_sql(_EMPTY, (said.account, fact.before))
 
 
 def _row(seen: Seen, said: Envelope, ended: CompletionEnded) -> tuple[object, ...]:
@@ -132,7 +143,7 @@ REQUESTS: Final = Projection(
     name="requests",
     tables=(tables.requests,),
     apply=apply,
-    wants=ENDS,
+    wants=ENDS | EXPIRES,
     times=("ended_at",),
     account_column="user_id",
 )
@@ -143,7 +154,7 @@ REQUESTS: Final = Projection(
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """One ended request, as its account may see it. `answer` is sealed; it is empty when it has been deleted."""
+    """One ended request, as its account may see it. `answer` is sealed; it is empty when it is deleted or has expired."""
 
     id: str
     api_key_id: str

@@ -18,6 +18,7 @@ from events.message import sealed_bytes
 from events.responses import ResponseDeleted
 from projections import tables
 from projections.ended import ENDS, ends
+from projections.expiring import EXPIRES, stretches
 from projections.projection import Projection, Seen
 
 _INSERT: Final = """
@@ -41,7 +42,24 @@ def is_kept(ended: CompletionEnded) -> bool:
     return ended.wire == "responses" and ended.kept is not None
 
 
+_EXPIRE: Final = """
+UPDATE responses SET kept = NULL, answer = NULL, deleted_at = $3
+WHERE user_id = $1 AND ended_at < $2 AND deleted_at IS NULL
+"""
+_FORGET: Final = "DELETE FROM responses WHERE user_id = $1 AND ended_at < $2"
+
+
 async def apply(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
+    for some, expired in stretches(batch):
+        await _add(connection, some)
+        if expired is not None:
+            said, fact = expired
+            await connection.exec_driver_sql(_FORGET, (said.account, fact.requests_before))
+            if fact.before is not None:
+                await connection.exec_driver_sql(_EXPIRE, (said.account, fact.before, said.at))
+
+
+async def _add(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
     rows = [
         (
             said.subject,
@@ -74,7 +92,7 @@ RESPONSES: Final = Projection(
     name="responses",
     tables=(tables.responses,),
     apply=apply,
-    wants=ENDS | {ResponseDeleted.type},
+    wants=ENDS | EXPIRES | {ResponseDeleted.type},
     account_column="user_id",
 )
 

@@ -54,6 +54,20 @@ async def made(connection: Connection, database_url: str, name: str) -> str:
         UUID(account),
     )
     await connection.execute("INSERT INTO budget_alerts VALUES ($1, now(), 80, 1)", budget)
+    session = await connection.fetchval(
+        "INSERT INTO sessions (id, user_id, how, expires_at) VALUES (gen_random_uuid(), $1, 'password', now()) RETURNING id",
+        UUID(account),
+    )
+    await connection.execute("INSERT INTO refresh_tokens VALUES ($1, $2)", name.encode(), session)
+    await connection.execute(
+        "INSERT INTO mailed_links (token_hash, user_id, purpose, expires_at) VALUES ($1, $2, 'reset', now())",
+        name.encode(),
+        UUID(account),
+    )
+    await connection.execute(
+        "INSERT INTO outside_identities VALUES ('https://issuer.example', $1, $2, 'other')", name, UUID(account)
+    )
+    await connection.execute("INSERT INTO retentions VALUES ($1, now(), now())", UUID(account))
     await connection.execute("INSERT INTO account_limits VALUES ($1, '{}')", UUID(account))
     export = await connection.fetchval(
         """INSERT INTO exports (id, account, asked_by, status, asked_at, expires_at)

@@ -68,6 +68,7 @@ def test_every_fact_that_is_no_request_is_audited_and_says_by_whom() -> None:
     others = {kind for kind in CATALOG.values() if issubclass(kind, Event) and kind.type not in audit.WANTS}
 
     assert {kind.type for kind in others if not issubclass(kind, CompletionEnded)} == {
+        "content.expired",
         "usage.adjusted",
         "response.deleted",
         "budget.reached",
