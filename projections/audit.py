@@ -32,10 +32,8 @@ from projections import tables
 from projections.partitions import month_after, month_of
 from projections.projection import Projection, Seen, order
 
-NO_CHANGE: Final = (CompletionEnded, UsageAdjusted, ResponseDeleted, BudgetReached)
+NO_CHANGE: Final = (CompletionEnded, UsageAdjusted, ResponseDeleted, BudgetReached, ContentExpired)
 """Facts about requests and what they cost: each has a table of its own. Every other fact is a change."""
-NO_CHANGE: Final = (CompletionEnded, UsageAdjusted, ResponseDeleted, ContentExpired)
-"""Facts about requests and what they cost: each has a read model of its own. Every other fact is a change."""
 
 WANTS: Final = frozenset(
     name for name, kind in CATALOG.items() if issubclass(kind, Event) and not issubclass(kind, NO_CHANGE)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import re
 import secrets
+import zipfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -420,3 +423,39 @@ def read(place: Any) -> bytes:
     except OSError:  # a socket, or gone meanwhile
         return b""
     return content
+
+
+async def test_who_signs_in_again_takes_the_deletion_of_his_account_back(
+    helix: Helix, nobody: Client, person: Person
+) -> None:
+    asked = await nobody.send("DELETE", "/v1/users/me", **person.bearer)
+    assert asked.status == 202, asked.body
+    await refused_soon(nobody, person)
+    [told_of, _] = await mails_to(helix, person.email, 2)
+    assert asked.json["restore_token"] in told_of.text
+
+    back = await sign_in(nobody, person.email)
+
+    assert back.status == 200, back.body
+    me = await nobody.get("/v1/users/me", authorization=f"Bearer {back.json['access_token']}")
+    assert me.json["email"] == person.email
+
+
+async def test_a_person_takes_everything_with_him(nobody: Client, person: Person) -> None:
+    asked = await nobody.complete(question("to be taken away", conversation_id="diary"), **person.bearer)
+    assert asked.status == 200
+    begun = await nobody.get("/v1/users/me/export", **person.bearer)
+    again = await nobody.get("/v1/users/me/export", **person.bearer)
+    assert (begun.status, again.json["id"]) == (202, begun.json["id"])
+
+    async def ready() -> bool:
+        return (await nobody.get(begun.headers["location"], **person.bearer)).status == 200
+
+    await until(ready)
+    fetched = await nobody.get(begun.headers["location"], **person.bearer)
+    assert fetched.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(fetched.body)) as archive:
+        [user] = json.loads(archive.read("users.json"))
+        sessions = json.loads(archive.read("sessions.json"))
+    assert (user["email"], len(sessions)) == (person.email, 1)
+    assert "password_hash" not in user
