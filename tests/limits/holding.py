@@ -19,10 +19,13 @@ def request(number: int) -> str:
     return f"req_{number:032x}"
 
 
-async def ask(log: Log, number: int, reserve: int = 100, **bounds: int) -> Admission:
+ONCE = Repeat(caller="key")
+
+
+async def ask(log: Log, number: int, reserve: int = 100, *, repeat: Repeat = ONCE, **bounds: int) -> Admission:
     """`bounds`: the most in a `day`, in a `month`, `ever`."""
     limits = Limits(purses=(Purse(SUBJECT, **bounds),), reserve_nanousd=reserve)
-    return await log.admit(command(request=request(number)), limits, Repeat(caller="key"), {"model": "gpt"})
+    return await log.admit(command(request=request(number)), limits, repeat, {"model": "gpt"})
 
 
 async def deliver(log: Log, consumer: str = "a", most: int = 1000) -> list[Owned]:
@@ -36,10 +39,10 @@ async def deliver(log: Log, consumer: str = "a", most: int = 1000) -> list[Owned
     return found
 
 
-async def finish(log: Log, of: Owned, nanousd: int, consumer: str = "a") -> str | None:
+async def finish(log: Log, of: Owned, nanousd: int, consumer: str = "a", *, tokens: int = 0) -> str | None:
     at = command(request=of.request)
     assert isinstance(at.body, Complete)
     event = give_up(at.body, at, PlainBox(), WORLD, why="parked", attempts=5).event
     said: Envelope = at.follow(event, id=f"fact of {of.request}", at=at.at)
-    charge = Charge(nanousd, 0)
+    charge = Charge(nanousd, tokens)
     return await log.finish(of, consumer, said, "failed", meta=b"{}", body=b"", number=1, charge=charge)

@@ -16,7 +16,7 @@ from app.limits.budgets import credit, set_budget
 from app.limits.reckoning import Reckoner
 from app.limits.sweeping import Sweeper
 from app.log import Log, keys, purses
-from app.log.values import Accepted, Unreckoned
+from app.log.values import Accepted, DayOver, Limits, Mismatch, Repeat, Unreckoned, pace
 from app.postgres import engine
 from events.catalog import read
 from events.limits import BudgetReached
@@ -24,8 +24,8 @@ from events.message import Envelope
 from handlers.rules.budgets import Budget, Spent
 from projections.projection import Seen
 from projections.usage import USAGE
-from tests.fakes.road import ACCOUNT
-from tests.limits.holding import SUBJECT, ask, deliver, finish
+from tests.fakes.road import ACCOUNT, command
+from tests.limits.holding import SUBJECT, ask, deliver, finish, request
 from tests.projections import KEY, finished
 
 NOW = datetime.now(UTC)
@@ -194,3 +194,48 @@ async def test_the_database_and_the_rules_agree_on_what_a_limit_can_be(log: Log,
 
     with pytest.raises((BudgetRefused, asyncpg.PostgresError)):
         await set_for(pool, log, limit=limit)
+
+
+async def test_asked_again_under_one_idempotency_key_a_request_is_held_once(log: Log, pool: Pool) -> None:
+    await Reckoner(log, pool).reckon(ACCOUNT, SUBJECT)
+    repeat = Repeat("key", idempotency_digest="i", body_digest="b")
+    said = await asyncio.gather(*(ask(log, number, repeat=repeat, day=100) for number in range(20)))
+    assert sorted(type(one).__name__ for one in said) == ["Accepted", *["Same"] * 19]
+    assert (await purses.count(log, ACCOUNT, SUBJECT)).held == 100
+    assert isinstance(await ask(log, 21, repeat=Repeat("key", "i", "another"), day=100), Mismatch)
+
+
+async def test_what_nobody_limits_touches_nothing(log: Log) -> None:
+    at = command(request=request(1))
+    assert await log.admit(at, Limits(), Repeat(caller="key"), {}) == Accepted()
+    [of] = await deliver(log)
+    assert not of.held
+    await finish(log, of, 5)
+    found = {key.decode() for key in await log.command("KEYS", "*")}
+    assert found & {keys.holds(0), keys.touched(0), keys.day(0, ACCOUNT)} == set()
+    assert not any(":purse:" in key or ":rate:" in key for key in found)
+
+
+async def test_tokens_are_set_right_by_what_was_used(log: Log) -> None:
+    tokens = pace("tokens", 1000, cost=900)
+
+    async def take(number: int) -> int:
+        said = await log.admit(command(request=request(number)), Limits(tokens=tokens), Repeat(caller="key"), {})
+        return said.paces[-1].left if isinstance(said, Accepted) else -1
+
+    assert 99 <= await take(1) <= 101
+    assert await take(2) == -1
+    [of] = await deliver(log)
+    assert of.held
+    await finish(log, of, 0, tokens=40)
+    assert 59 <= await take(3) <= 62, "860 of the 900 were given back"
+
+
+async def test_a_day_begins_anew_at_midnight_by_the_servers_clock(log: Log) -> None:
+    daily = Limits(requests_a_day=1)
+    said = [await log.admit(command(request=request(n)), daily, Repeat(caller="key"), {}) for n in range(2)]
+    assert said == [Accepted(left_today=0), DayOver()]
+    ends_at = await log.command("EXPIRETIME", keys.day(0, ACCOUNT))
+    now = int((await log.command("TIME"))[0])
+    assert ends_at % 86_400 == 0
+    assert 0 < ends_at - now <= 86_400

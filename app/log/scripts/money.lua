@@ -26,8 +26,8 @@ local function purse(key, day, month)
 end
 
 -- Add to what is spent in the day and in the month that is named, each begun anew when it is another than before.
-local function spend(key, day, month, in_day, in_month, ever)
-  local has = redis.call('HMGET', key, 'day', 'month')
+-- `has`: the day and the month that the purse has now
+local function spend(key, has, day, month, in_day, in_month, ever)
   if has[1] ~= day then redis.call('HSET', key, 'day', day, 'day_spent', '0') end
   if has[2] ~= month then redis.call('HSET', key, 'month', month, 'month_spent', '0') end
   redis.call('HINCRBY', key, 'day_spent', in_day)
@@ -59,8 +59,9 @@ local function settle(holds, touched, request, nanousd, tokens)
     local key = words[at]
     if words[3] ~= '0' then redis.call('HINCRBY', key, 'held', '-' .. words[3]) end
     -- One that is not known is reckoned from the books, where this request stands by then.
-    if redis.call('HGET', key, 'known') then
-      spend(key, day, month, nanousd, nanousd, nanousd)
+    local has = redis.call('HMGET', key, 'day', 'month', 'known')
+    if has[3] then
+      spend(key, has, day, month, nanousd, nanousd, nanousd)
       redis.call('SADD', touched, key)
     end
   end
