@@ -17,7 +17,7 @@ from app.database import CONNECT_S_MAX, Connection
 from app.log import Log, LogGone
 from app.log.connection import LogRefused
 from app.postgres import NOTICED
-from events.catalog import Unreadable, read
+from events.catalog import FromTheFuture, Unreadable, read
 from events.message import Envelope
 
 log = structlog.get_logger()
@@ -82,7 +82,7 @@ async def _wake(more: asyncio.Event) -> bool:
 
 
 async def publish(connection: Connection, to: Log) -> int:
-    """Publish the oldest facts that nobody else is publishing → how many were taken.
+    """Publish the oldest facts that nobody else is publishing → how many were taken. What only a newer process can read stays.
 
     Raises LogGone when a fact's server is away, after the others have been published."""
     async with connection.transaction():
@@ -90,9 +90,13 @@ async def publish(connection: Connection, to: Log) -> int:
             "SELECT id, envelope FROM outbox ORDER BY created_at, id LIMIT $1 FOR UPDATE SKIP LOCKED", BATCH
         )
         facts: list[Envelope] = []
+        newer: set[UUID] = set()
         for row in rows:
             try:
                 facts.append(read(row["envelope"]))
+            except FromTheFuture as reason:
+                newer.add(row["id"])  # a web newer than us wrote it; a projector of its age is on its way
+                log.warning("outbox_row_from_the_future", id=str(row["id"]), reason=str(reason))
             except Unreadable as reason:
                 log.error("outbox_row_unreadable", id=str(row["id"]), reason=str(reason))
                 await connection.execute(
@@ -104,10 +108,10 @@ async def publish(connection: Connection, to: Log) -> int:
         said = await asyncio.gather(*(to.publish(fact) for fact in facts), return_exceptions=True)
         # Of a cluster one node may be away: its facts wait, and the others' are not said again every second.
         waiting = {UUID(fact.id): one for fact, one in zip(facts, said, strict=True) if isinstance(one, BaseException)}
-        published = [row["id"] for row in rows if row["id"] not in waiting]
+        published = [row["id"] for row in rows if row["id"] not in waiting and row["id"] not in newer]
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::uuid[])", published)
     if len(facts) > len(waiting):
         log.info("outbox_published", facts=len(facts) - len(waiting))
     for outage in waiting.values():
         raise outage
-    return len(rows)
+    return len(rows) - len(newer)

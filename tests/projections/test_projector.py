@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -76,6 +77,25 @@ async def test_events_of_every_partition_become_rows(make_settings: MakeSettings
 
 async def counted(database: AsyncEngine, table: str, count: int) -> bool:
     return await rows(database, f"SELECT count(*) FROM {table}") == [(count,)]
+
+
+async def test_a_fact_from_the_future_stays_for_a_projector_that_can_read_it(
+    make_settings: MakeSettings, database: AsyncEngine
+) -> None:
+    chosen = make_settings()
+    connection = await asyncpg.connect(chosen.database)
+    newer, fact = revoked(), revoked()
+    raw = newer.encode().replace(b'"type":"key.revoked"', b'"type":"key.praised"')
+    try:
+        await connection.execute("INSERT INTO outbox (id, envelope) VALUES ($1, $2)", UUID(newer.id), raw)
+        await outbox.enqueue(connection, fact)
+        async with opened(chosen) as log:
+            assert [await outbox.publish(connection, log) for _ in range(2)] == [1, 0]
+            assert [raw for _, raw in await log.read_events(0, BEGINNING, count=10)] == [fact.encode()]
+        assert await rows(database, "SELECT id::text FROM outbox") == [(newer.id,)]
+        assert await rows(database, "SELECT count(*) FROM unreadable") == [(0,)]
+    finally:
+        await connection.close()
 
 
 async def test_facts_leave_the_outbox_once_they_are_on_the_log(
