@@ -19,7 +19,16 @@ from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
 from events.export import ExportRequested
 from events.limits import BalanceCredited, BudgetReached, BudgetRemoved, BudgetSet, LimitsSet
 from events.message import Envelope, Message
-from events.people import EmailChanged, PasswordChanged, ProfileChanged, SessionEnded, SessionStarted, SignInLinked
+from events.people import (
+    EmailChanged,
+    PasswordChanged,
+    ProfileChanged,
+    SessionEnded,
+    SessionStarted,
+    SignInLinked,
+    UserResumed,
+    UserSuspended,
+)
 from events.provider_keys import ProviderKeyRemoved, ProviderKeyStored
 from events.responses import ResponseDeleted
 from events.retention import ContentExpired
@@ -71,6 +80,8 @@ CATALOG: dict[str, type[Message]] = {
         EmailChanged,
         ProfileChanged,
         SignInLinked,
+        UserSuspended,
+        UserResumed,
         ErasureRequested,
         ErasureWithdrawn,
         AccountErased,

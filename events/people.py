@@ -54,3 +54,15 @@ class SignInLinked(Change):
     type: ClassVar[str] = "sign_in.linked"
 
     provider: str
+
+
+class UserSuspended(Change):
+    """The operator has shut the person out: keys and sessions open nothing until he is let in again."""
+
+    type: ClassVar[str] = "user.suspended"
+
+
+class UserResumed(Change):
+    """The person is let in again; what keys and sessions there were open what they did."""
+
+    type: ClassVar[str] = "user.resumed"

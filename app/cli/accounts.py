@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from app.accounts import ApiKey, User
+    from app.changes import Kind
     from app.database import Connection
 
 user = typer.Typer(no_args_is_help=True, help="Users.")
@@ -58,6 +59,22 @@ def list_users(as_json: AsJson = False) -> None:
 
     found = _with_database(accounts.list_users)
     _print_list([_user_fields(each) for each in found], as_json, ("email", "tier", "status", "created_at", "id"))
+
+
+@user.command("suspend")
+def suspend_user(email: str, as_json: AsJson = False) -> None:
+    """Shut a user out: keys and sessions open nothing, everywhere within a second, until `resume`."""
+    from app.people import suspension
+
+    _say_status(_with_database(lambda connection: suspension.suspend(connection, email)), email, "suspended", as_json)
+
+
+@user.command("resume")
+def resume_user(email: str, as_json: AsJson = False) -> None:
+    """Let a suspended user in again."""
+    from app.people import suspension
+
+    _say_status(_with_database(lambda connection: suspension.resume(connection, email)), email, "active", as_json)
 
 
 @key.command("create")
@@ -196,13 +213,22 @@ def rewrap_vault(as_json: AsJson = False) -> None:
         typer.echo(f"{count} data keys wrapped anew by key {ring.current}")
 
 
-def _tell_of(key_hash: str) -> bool:
-    """Have every process forget the key → whether they could be told."""
+def _say_status(id: str, email: str, status: str, as_json: bool) -> None:
+    told = _tell_of(id, "account")
+    if as_json:
+        _print_json({"id": id, "email": email, "status": status, "told": told})
+        return
+    typer.echo(f"{email} is {status}")
+    _warn_untold(told)
+
+
+def _tell_of(id: str, kind: Kind = "key") -> bool:
+    """Have every process forget the key (by its hash) or the account → whether they could be told."""
     from app.changes import Change, ChannelDown, tell
     from app.settings import settings
 
     try:
-        asyncio.run(tell(settings().cache, Change("key", key_hash)))
+        asyncio.run(tell(settings().cache, Change(kind, id)))
     except ChannelDown:
         return False
     return True

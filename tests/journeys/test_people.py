@@ -259,21 +259,20 @@ async def test_signing_out_everywhere_ends_every_session(nobody: Client, person:
     await refused_soon(nobody, other)
 
 
-async def test_a_suspended_person_is_refused_at_the_next_look(helix: Helix, nobody: Client, person: Person) -> None:
-    from app.changes import Change, tell
+async def test_a_suspended_person_is_refused_everywhere_and_let_in_again(
+    helix: Helix, nobody: Client, person: Person
+) -> None:
+    key = (await nobody.post("/v1/api-keys", {}, **person.bearer)).json["key"]
 
-    me = (await nobody.get("/v1/users/me", **person.bearer)).json["id"]
-    connection = await asyncpg.connect(helix.facts["database_url"])
-    try:
-        await connection.execute("UPDATE users SET status = 'suspended' WHERE email = $1", person.email)
-    finally:
-        await connection.close()
-    await tell(helix.facts["cache_url"], Change("account", me))
-
+    await helix.ask("user", "suspend", person.email)
     await refused_soon(nobody, person)
+    assert (await nobody.get("/v1/models", authorization=f"Bearer {key}")).status == 401
     assert told(await sign_in(nobody, person.email)) == (403, "account_suspended")
     refreshed = await nobody.post("/v1/auth/refresh", {"refresh_token": person.tokens["refresh_token"]})
     assert told(refreshed) == (401, "session_over")
+
+    await helix.ask("user", "resume", person.email)
+    assert (await sign_in(nobody, person.email)).status == 200
 
 
 async def test_a_forgotten_password_is_chosen_anew_by_mail(helix: Helix, nobody: Client, person: Person) -> None:
