@@ -58,6 +58,8 @@ class Page:
     field: str = ""
     """HTML of what is typed in, beside the token."""
     token: bool = True
+    signs_in: bool = False
+    """Sign in with what is typed in, do it as this person, and sign out."""
 
 
 PAGES: Final = (
@@ -88,6 +90,18 @@ PAGES: Final = (
         "Send",
         '<label>E-mail address <input name="email" type="email" autocomplete="email" required maxlength="254"></label>',
         token=False,
+    ),
+    Page(
+        "/account/join",
+        "Join a team",
+        "You have been invited. Sign in as the person whose address the invitation was sent to.",
+        "/v1/invitations/accept",
+        "You belong to the team now.",
+        "Join",
+        '<label>E-mail address <input name="email" type="email" autocomplete="email" required maxlength="254"></label>'
+        '<label>Password <input name="password" type="password" autocomplete="current-password" required '
+        'maxlength="256"></label>',
+        signs_in=True,
     ),
 )
 
@@ -122,8 +136,13 @@ def html(page: Page) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(page.title)} · Helix</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><main>'
         f"<h1>{escape(page.title)}</h1><p>{escape(page.about)}</p>"
-        f'<form data-door="{page.door}" data-done="{escape(page.done)}" data-token="{"yes" if page.token else "no"}">'
+        f'<form data-door="{page.door}" data-done="{escape(page.done)}" data-token="{_yes(page.token)}" '
+        f'data-signs-in="{_yes(page.signs_in)}">'
         f"{page.field} <button>{escape(page.button)}</button></form><p><output></output></p>"
         f"<noscript><p>This page needs JavaScript; the same is done by a POST to <code>{page.door}</code>.</p></noscript>"
         f"</main><script>{_SCRIPT}</script></body></html>"
     )
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"

@@ -176,12 +176,11 @@ def _mail(public_url: str, team: Team, made: Invitation, word: str) -> Mail:
     until = made.expires_at.strftime("%d %B %Y, %H:%M UTC")
     text = f"""You are invited to join the team "{team.name}" on Helix as {made.role}.
 
-To join, sign in at {public_url} with this address (or make an account with it first), and accept the invitation with
-this word:
+To join, open this link and sign in with this address. Who has no account yet signs up with it first.
 
-    {word}
+{public_url}/account/join#{word}
 
-Programs send it as {{"token": "…"}} to POST {public_url}/v1/invitations/accept.
+Programs send what stands behind # as {{"token": "…"}} to POST {public_url}/v1/invitations/accept.
 
 It works once, for you alone, until {until}. If you do not know the team, do nothing: nothing happens.
 """

@@ -3,23 +3,39 @@ const form = document.querySelector("form");
 const said = document.querySelector("output");
 const token = location.hash.slice(1);
 if (token) history.replaceState(null, "", location.pathname);
+
+async function post(door, body, bearer) {
+  const headers = { "content-type": "application/json" };
+  if (bearer) headers.authorization = `Bearer ${bearer}`;
+  const answer = await fetch(door, { method: "POST", headers, body: JSON.stringify(body) });
+  const told = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(told.error ? told.error.message : "This did not work; try again.");
+  return told;
+}
+
+async function send(typed) {
+  if (form.dataset.signsIn !== "yes") {
+    const body = form.dataset.token === "yes" ? { ...typed, token } : typed;
+    return post(form.dataset.door, body);
+  }
+  const session = await post("/v1/auth/sign-in", typed);
+  try {
+    return await post(form.dataset.door, { token }, session.access_token);
+  } finally {
+    await post("/v1/auth/sign-out", {}, session.access_token);
+  }
+}
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button");
   button.disabled = true;
-  const body = Object.fromEntries(new FormData(form));
-  if (form.dataset.token === "yes") body.token = token;
   try {
-    const answer = await fetch(form.dataset.door, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    const told = await answer.json().catch(() => ({}));
-    said.textContent = answer.ok ? form.dataset.done : told.error ? told.error.message : "This did not work; try again.";
-    if (answer.ok) form.hidden = true;
-  } catch {
-    said.textContent = "This Helix does not answer just now; try again.";
+    await send(Object.fromEntries(new FormData(form)));
+    said.textContent = form.dataset.done;
+    form.hidden = true;
+  } catch (failed) {
+    said.textContent = failed instanceof TypeError ? "This Helix does not answer just now; try again." : failed.message;
   }
   button.disabled = false;
 });
