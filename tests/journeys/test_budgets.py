@@ -246,3 +246,28 @@ async def test_the_operator_fills_a_balance_and_gives_limits_on_the_command_line
     )
     assert [ran.returncode for ran in nonsense] == [2] * 4
     assert all(ran.stderr.count("\n") == 1 for ran in nonsense)
+
+
+async def test_a_members_budget_holds_him_in_his_team_and_nobody_else(
+    helix: Helix, provider: Provider, payer: Payer
+) -> None:
+    provider.scripts[:] = [Script((ANSWER,))]
+    team = (await payer.client.post("/v1/organizations", {"name": "spenders"})).json["id"]
+    acting = {"x_helix_account": team}
+    assert (await payer.client.complete(ASK, **acting)).status == 200
+    body = {"limit_usd": "0.0002"}
+    place = f"/v1/budgets/member:{payer.id}/day/hard"
+    mine = (await payer.client.send("PUT", place, body, **acting)).json
+
+    refused = await payer.client.complete(ASK | {"max_tokens": 500}, **acting)
+    made = (await payer.client.post("/v1/api-keys", {"owner": "team"}, **acting)).json
+    async with client_of(helix.base_url, made["key"]) as teams_own:
+        beside = await teams_own.complete(ASK | {"max_tokens": 500})
+
+    assert Decimal(mine["spent_usd"]) == COST_USD, "what he has spent in the team by then"
+    assert (refused.status, refused.error["code"]) == (429, "billing_hard_limit_reached")
+    assert "of this member" in refused.error["message"]
+    assert beside.status == 200
+    assert (await payer.client.complete(ASK | {"max_tokens": 500})).status == 200, "in his own account he is free"
+    stranger = await payer.client.send("PUT", f"/v1/budgets/member:{team}/day/hard", body, **acting)
+    assert (stranger.status, stranger.error["code"]) == (404, "not_found")
