@@ -13,6 +13,7 @@ from app.database import Unavailable, connected
 from app.doctor import partitions
 from app.doctor.checks import WORST_FIRST, Check
 from app.doctor.partitions import Partition, Stand
+from app.doctor.people import check_people
 from app.doctor.servers import LogNode, check_cache, log_nodes, settings_of, standing_of
 from app.doctor.surroundings import check_disk, check_postgres, check_prices, check_providers
 from app.log import LogGone
@@ -54,6 +55,7 @@ async def examine(settings: Settings, data: Path) -> Report:
         *await check_postgres(settings.database),
         check_providers(settings),
         check_prices(settings),
+        *check_people(settings),
         check_disk(data),
     ]
     ordered = sorted(checks, key=lambda check: WORST_FIRST.index(check.verdict))
