@@ -27,6 +27,7 @@ from app.http.budgets import Budgets
 from app.http.cache import Cache
 from app.http.chat import ChatDoor
 from app.http.completions import Completions
+from app.http.consents import Consents
 from app.http.embeddings import EmbeddingsDoor
 from app.http.erasure import Erasures
 from app.http.export import Exports
@@ -38,6 +39,7 @@ from app.http.metrics import Metrics, census
 from app.http.models import Models
 from app.http.oneself import Oneself
 from app.http.operations import NEEDS
+from app.http.pages import Pages
 from app.http.people import PeopleDoor
 from app.http.provider_keys import ProviderKeys
 from app.http.providers_status import ProvidersStatus
@@ -117,6 +119,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Audit(parts).routes(),
         *Erasures(parts).routes(),
         *Exports(parts).routes(),
+        *Consents(parts).routes(),
         *PeopleDoor(parts).routes(),
         *SignInWith(parts).routes(),
         *Oneself(parts).routes(),
@@ -126,6 +129,7 @@ def routes(parts: WebParts, cache: Redis, leaving: Leaving) -> list[BaseRoute]:
         *Metrics(census(parts.pool), parts.settings.helix_metrics_dir).routes(),
         *openapi.routes(),
         *docs.routes(),
+        *Pages(parts.settings.helix_pages).routes(),
     ]
 
 

@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     `X-Forwarded-For`). Empty: nobody's."""
     helix_cors_origins: str = ""
     """Origins, separated by commas, whose pages may call from a browser. Empty: none."""
+    helix_pages: Path | None = None
+    """A directory with `privacy.html`, `terms.html`, `dpa.html` and `cookies.html`, each instead of the template."""
     helix_erasure_grace_days: int = Field(default=30, ge=0, le=365)
     """How long a person who deletes his account can take it back."""
     helix_log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

@@ -17,6 +17,7 @@ from app.audit.refused import RefusedRights
 from app.changes import Change, Changes
 from app.database import Pool, open_pool
 from app.doctor import check_log
+from app.http.pages import load as load_pages
 from app.http.throttle import Guesses
 from app.identity import Identities, Identity, PostgresRecords
 from app.key_ring import KeyRing, RingRefused
@@ -232,6 +233,7 @@ async def preflight(settings: Settings) -> None:
         _ring(settings)
         post_of(settings)
         load_tiers(settings.helix_tiers)
+        load_pages(settings.helix_pages)
         AccessTokens(settings.jwt_secret_key.get_secret_value())
         named_issuers(settings)
         _embeds(settings, load_catalogue(settings))

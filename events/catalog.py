@@ -15,6 +15,7 @@ from events.accounts import KeyChanged, KeyCreated, KeyRevoked, RoutingChanged, 
 from events.audit import OperatorActed, RightRefused
 from events.billing import UsageAdjusted
 from events.completions import Complete, CompletionCancelled, CompletionFailed, CompletionFinished
+from events.consent import ConsentGiven
 from events.erasure import AccountErased, ErasureRequested, ErasureWithdrawn
 from events.export import ExportRequested
 from events.limits import BalanceCredited, BudgetReached, BudgetRemoved, BudgetSet, LimitsSet
@@ -87,6 +88,7 @@ CATALOG: dict[str, type[Message]] = {
         AccountErased,
         ExportRequested,
         ContentExpired,
+        ConsentGiven,
     )
 }
 

@@ -93,6 +93,7 @@ PLACES: Final[tuple[Place, ...]] = (
         sealed=(("email", Opening("mailed_links.email", "user_id")),),
         order="expires_at",
     ),
+    Place("consents", OF_USER, order="document, version"),
     Place("outside_identities", OF_USER, order="issuer, subject"),
     Place(
         "export_pieces",

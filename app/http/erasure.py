@@ -6,7 +6,7 @@ One rule: it is for the person behind the key and his own account; a team is clo
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import orjson
 import structlog
@@ -35,6 +35,8 @@ PATH: Final = "/v1/users/me"
 GROUP: Final = "Account"
 
 BODY_BYTES_MAX: Final = 4096
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class RestoreBody(Shaped):
@@ -109,7 +111,7 @@ class Erasures:
             raise Refused(
                 429, "too_many_wrong_keys", "Too many wrong words came from here.", headers=retry_after(wait_s)
             )
-        body = await _body(request)
+        body = await read_shape(RestoreBody, request)
         try:
             async with borrowed(parts.pool) as connection:
                 account = await wishes.take_back(connection, body.token)
@@ -129,13 +131,14 @@ class Erasures:
         await tell_all(self._parts.settings.cache, account)
 
 
-async def _body(request: Request) -> RestoreBody:
+async def read_shape(shape: type[Body], request: Request) -> Body:
+    """A small body of this shape. Raises Refused."""
     raw = await read_body(request.receive)
     if len(raw) > BODY_BYTES_MAX:
         raise Refused(413, "request_too_large", f"This has at most {BODY_BYTES_MAX} bytes.")
     parse_object(raw or b"{}")
     try:
-        return RestoreBody.model_validate_json(raw or b"{}")
+        return shape.model_validate_json(raw or b"{}")
     except ValidationError as invalid:
         raise refuse_invalid(invalid) from None
 

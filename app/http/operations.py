@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from app.http import account_pages, audit, erasure, export, provider_keys
+from app.http import account_pages, audit, consents, erasure, export, pages, provider_keys
 from app.http.analytics import GROUPS
 from app.http.analytics_views import CostOptimization, UsageAnalytics
 from app.http.answers import (
@@ -460,8 +460,10 @@ OPERATIONS: Final = (
     *LIMITS,
     *erasure.OPERATIONS,
     *export.OPERATIONS,
+    *consents.OPERATIONS,
     *PEOPLE,
     *account_pages.OPERATIONS,
+    *pages.OPERATIONS,
     Operation(
         "GET",
         "/livez",

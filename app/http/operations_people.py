@@ -34,7 +34,7 @@ PEOPLE: Final = (
         "Sign up",
         "Mails a link to the address; the account is made when it is opened. The answer is the same for an address that has "
         "an account.",
-        {202: Answer("A mail is on its way.", Mailed)} | refusals(400, 429, 503) | _UNCONFIGURED,
+        {202: Answer("A mail is on its way.", Mailed)} | refusals(400, 409, 429, 503) | _UNCONFIGURED,
         body=SignUp,
         example='{"email": "anna@example.org", "password": "eleven blue herons"}',
         action=None,

@@ -24,7 +24,7 @@ from app.accounts import AccountRefused, email_address
 from app.changes import Change, ChannelDown, tell
 from app.database import Unavailable, borrowed
 from app.erasure import wishes
-from app.http import browser_session
+from app.http import browser_session, pages
 from app.http.authentication import header, key_of
 from app.http.client_address import Address, client_address
 from app.http.json_body import parse_object, read_body
@@ -63,6 +63,7 @@ class PeopleDoor:
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._people = parts.people
+        self._terms = pages.load(parts.settings.helix_pages)["terms"].version
         self._tries = Guesses(at_once=TRIES_AT_ONCE, every_s=TRY_EVERY_S)
         self._wrong = Guesses(at_once=WRONG_AT_ONCE, every_s=WRONG_EVERY_S)
         self._mailed = Guesses(at_once=MAILS_AT_ONCE, every_s=MAIL_EVERY_S)
@@ -84,13 +85,17 @@ class PeopleDoor:
         self._can_mail()
         self._try(request)
         body = await read(SignUp, request)
+        if body.accepted_terms not in (None, self._terms):
+            raise Refused(409, "other_version", f"The terms of today are `{self._terms}`.", param="accepted_terms")
         email = _address(body.email)
         with worded():
             check_choice(body.password, email)
             password_hash = await self._people.passwords.hash(body.password)
             if self._may_mail(email):
                 async with borrowed(self._parts.pool) as connection:
-                    await signing_up.ask(connection, self._parts.mails, self._people.letters, email, password_hash)
+                    await signing_up.ask(
+                        connection, self._parts.mails, self._people.letters, email, password_hash, body.accepted_terms
+                    )
         return show(Mailed(), 202)
 
     async def verify(self, request: Request) -> Response:

@@ -32,6 +32,8 @@ class SignUp(_Body):
     email: Email
     password: Password
     """10 to 256 characters, and none that everybody would guess."""
+    accepted_terms: Annotated[str, Field(max_length=32)] | None = None
+    """The version of `/terms` that is agreed to, which must be the one of today; it is written down with the account."""
 
 
 class Token(_Body):

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from app import consents
 from app.database import Connection
 from app.ids import new_id
 from app.key_ring import RingRefused
@@ -31,14 +32,17 @@ class AlreadyHere(Exception):
     """Its address has got an account meanwhile."""
 
 
-async def ask(connection: Connection, mails: Mails, letters: Letters, email: str, password_hash: str) -> None:
-    """Mail a link to the address; one that has an account is told so, and nobody else learns it."""
+async def ask(
+    connection: Connection, mails: Mails, letters: Letters, email: str, password_hash: str, terms: str | None = None
+) -> None:
+    """Mail a link to the address; one that has an account is told so, and nobody else learns it. `terms`: the version that
+    was agreed to."""
     async with connection.transaction():
         taken = await connection.fetchval("SELECT true FROM users WHERE email = $1", email)
         await connection.execute("DELETE FROM sign_ups WHERE expires_at < now()")
         token = new_secret(LINK)
         key = digest(token)
-        wish = mails.ring.seal(_bound(key), json.dumps([email, password_hash]).encode())
+        wish = mails.ring.seal(_bound(key), json.dumps([email, password_hash, terms]).encode())
         # Written in both cases: the time it takes tells nobody whether there is an account. Of the one who has an account
         # nobody knows the token, and it goes with its day.
         await connection.execute(
@@ -62,12 +66,14 @@ async def confirm(connection: Connection, mails: Mails, token: str) -> str:
         if row is None:
             raise LinkOver
         try:
-            email, password_hash = json.loads(mails.ring.open(_bound(key), row["sealed"], row["sealed_by"]))
+            email, password_hash, terms = json.loads(mails.ring.open(_bound(key), row["sealed"], row["sealed_by"]))
         except RingRefused:
             raise LinkOver from None
         person = await new_person(connection, email, password_hash)
         if person is None:
             raise AlreadyHere
+        if terms is not None:
+            await consents.give(connection, person, "terms", terms, by=by(person))
     return person
 
 

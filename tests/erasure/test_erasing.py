@@ -67,6 +67,7 @@ async def made(connection: Connection, database_url: str, name: str) -> str:
     await connection.execute(
         "INSERT INTO outside_identities VALUES ('https://issuer.example', $1, $2, 'other')", name, UUID(account)
     )
+    await connection.execute("INSERT INTO consents VALUES ($1, 'terms', '1')", UUID(account))
     await connection.execute("INSERT INTO retentions VALUES ($1, now(), now())", UUID(account))
     await connection.execute("INSERT INTO account_limits VALUES ($1, '{}')", UUID(account))
     export = await connection.fetchval(

@@ -458,3 +458,26 @@ async def test_a_person_takes_everything_with_him(nobody: Client, person: Person
         sessions = json.loads(archive.read("sessions.json"))
     assert (user["email"], len(sessions)) == (person.email, 1)
     assert "password_hash" not in user
+
+
+async def test_what_is_agreed_to_is_written_down_with_its_version(helix: Helix, nobody: Client, person: Person) -> None:
+    page = await nobody.get("/terms")
+    shown = (await nobody.get("/v1/users/me/consents", **person.bearer)).json
+    current = shown["current"]["terms"]
+    assert f"Version {current}" in page.body.decode()
+
+    old = await nobody.post("/v1/users/me/consents", {"document": "terms", "version": "1999"}, **person.bearer)
+    given = await nobody.post("/v1/users/me/consents", {"document": "terms", "version": current}, **person.bearer)
+    await nobody.post("/v1/users/me/consents", {"document": "terms", "version": current}, **person.bearer)
+    email = new_address()
+    stale = await nobody.post("/v1/auth/sign-up", {"email": email, "password": PASSWORD, "accepted_terms": "1999"})
+    body = {"email": email, "password": PASSWORD, "accepted_terms": current}
+    assert (await nobody.post("/v1/auth/sign-up", body)).status == 202
+    [mail] = await mails_to(helix, email)
+    await nobody.post("/v1/auth/verify", {"token": link_in(mail)})
+    token = (await sign_in(nobody, email)).json["access_token"]
+    new = (await nobody.get("/v1/users/me/consents", authorization=f"Bearer {token}")).json["data"]
+
+    assert (shown["data"], told(old), told(stale)) == ([], (409, "other_version"), (409, "other_version"))
+    assert [(one["document"], one["version"]) for one in given.json["data"]] == [("terms", current)]
+    assert [(one["document"], one["version"]) for one in new] == [("terms", current)]
