@@ -118,12 +118,14 @@ def _hidden(kind: type[Message]) -> set[str]:
 
 
 async def apply(connection: AsyncConnection, batch: Sequence[Seen]) -> None:
-    first = {str(UUID(seen.envelope.id)): seen for seen in reversed(batch)}
+    first: dict[str, Seen] = {}
+    for seen in batch:
+        first.setdefault(str(UUID(seen.envelope.id)), seen)
     found = await connection.exec_driver_sql(
         "SELECT event_id::text FROM audit WHERE event_id = ANY($1::uuid[])", (list(first),)
     )
     told = set(found.scalars())  # the outbox may say a fact twice
-    fresh = [seen for id, seen in reversed(first.items()) if id not in told]
+    fresh = [seen for id, seen in first.items() if id not in told]
     if not fresh:
         return
     head = await head_of(connection, fresh[0].partition)

@@ -17,6 +17,7 @@ from events.completions import CompletionEnded
 from events.message import Change, Envelope, Event
 from projections import audit
 from projections.audit import AUDIT, Fault
+from projections.projection import Seen
 from projections.rebuild import Wish, rebuild
 from tests.projections import ALICE, BOB, KEY, NOON, MemoryLog, finished, rows, running, until
 
@@ -91,6 +92,24 @@ async def test_each_change_has_one_row_and_a_request_none(database: AsyncEngine)
         for number, one in enumerate(changes, start=1)
     ]
     assert await faults(database) == []
+
+
+async def test_a_fact_that_is_said_twice_stands_where_it_was_said_first_however_entries_are_read(
+    database: AsyncEngine,
+) -> None:
+    first, second = revoked(), revoked(BOB)
+    log = await kept(database, first, second, first)  # in one batch
+    found = await rows(database, "SELECT event_id::text, hash FROM audit ORDER BY number")
+    assert [row[0] for row in found] == [first.id, second.id]
+
+    entries = [Seen(0, entry_id, raw) for entry_id, raw in log.entries[0]]
+    async with database.begin() as connection:
+        await connection.execute(text("ALTER TABLE audit DISABLE TRIGGER USER"))
+        await connection.execute(text("DELETE FROM audit"))
+        await connection.execute(text("DELETE FROM audit_heads"))
+        for entry in entries:  # one by one
+            await audit.apply(connection, [entry])
+    assert await rows(database, "SELECT event_id::text, hash FROM audit ORDER BY number") == found
 
 
 async def test_what_a_row_tells_is_the_fact_without_what_it_hides(database: AsyncEngine) -> None:
