@@ -96,6 +96,8 @@ class Identity:
     """Models it may ask for; None: all."""
     allowed_ips: tuple[Network, ...] | None = None
     """From where it may be used; None: from everywhere."""
+    allowed_origins: tuple[str, ...] | None = None
+    """Whose pages may use it; None: those that the operator names for all keys."""
     counted_as: str | None = None
     """The key whose rate limit and purse it shares; None: its own."""
     own_rate_limit: int | None = None
@@ -114,7 +116,7 @@ class Identity:
 
     @property
     def rights(self) -> Rights:
-        return Rights(self.scopes, self.models, self.allowed_ips, self.expires_at)
+        return Rights(self.scopes, self.models, self.allowed_ips, self.expires_at, self.allowed_origins)
 
     def has(self, scope: str) -> bool:
         """An operator has every scope."""
@@ -166,7 +168,8 @@ class PostgresRecords:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(
                 f"""SELECT k.id, k.scopes, k.rate_limit_override, k.expires_at, k.revoked_at, k.models,
-                k.allowed_ips, k.counted_as, k.own_rate_limit, k.account, k.user_id AS person, COALESCE(o.tier, u.tier) AS tier,
+                k.allowed_ips, k.allowed_origins, k.counted_as, k.own_rate_limit, k.account, k.user_id AS person,
+                COALESCE(o.tier, u.tier) AS tier,
                 u.status, o.status AS team_status, r.policy,
                 {keys_of("k.account")} AS provider_keys,
                 CASE WHEN o.id IS NULL THEN 'owner' WHEN u.id IS NULL THEN k.role ELSE m.role END AS role
@@ -191,6 +194,7 @@ class PostgresRecords:
             policy=None if row["policy"] is None else routing_policies.read(row["policy"]),
             models=None if row["models"] is None else frozenset(row["models"]),
             allowed_ips=None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
+            allowed_origins=None if row["allowed_origins"] is None else tuple(row["allowed_origins"]),
             counted_as=None if row["counted_as"] is None else str(row["counted_as"]),
             own_rate_limit=row["own_rate_limit"],
             provider_keys=versions(row["provider_keys"]),

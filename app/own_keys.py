@@ -171,6 +171,7 @@ async def change(
             rights.models if "models" in fields else old.models,
             rights.allowed_ips if "allowed_ips" in fields else old.allowed_ips,
             rights.expires_at if "expires_at" in fields else old.expires_at,
+            rights.allowed_origins if "allowed_origins" in fields else old.allowed_origins,
         )
         _sensible(wanted)
         _within(now.rights, wanted)
@@ -257,7 +258,8 @@ def default_scopes(maker: Identity) -> frozenset[str]:
 
 
 _SELECT: Final = """SELECT id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
-own_rate_limit, counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role FROM api_keys"""
+own_rate_limit, counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role, allowed_origins
+FROM api_keys"""
 
 
 async def _get(connection: Connection, account: str, id: str, *, lock: bool = False) -> OwnKey:
@@ -367,10 +369,10 @@ async def _insert(connection: Connection, account: str, by: str, new: _New) -> O
     rights, person = new.rights, None if new.team_role is not None else new.person
     row = await connection.fetchrow(
         """INSERT INTO api_keys (id, user_id, organization_id, key_hash, key_prefix, name, scopes, models, allowed_ips,
-        rate_limit_override, counted_as, expires_at, role, own_rate_limit)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        rate_limit_override, counted_as, expires_at, role, own_rate_limit, allowed_origins)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         RETURNING id, user_id, key_hash, key_prefix, name, scopes, models, allowed_ips, rate_limit_override,
-        own_rate_limit, counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role""",
+        own_rate_limit, counted_as, expires_at, last_used_at, created_at, revoked_at, replaced_by, role, allowed_origins""",
         UUID(new_id()),
         None if person is None else UUID(person),
         None if person == account else UUID(account),
@@ -385,6 +387,7 @@ async def _insert(connection: Connection, account: str, by: str, new: _New) -> O
         rights.expires_at,
         new.team_role,
         new.own_rate_limit,
+        rights.allowed_origins,
     )
     made = _key(row)
     scopes = tuple(sorted(rights.scopes))
@@ -413,7 +416,7 @@ async def _write(connection: Connection, account: str, by: str, key: OwnKey) -> 
     rights = key.rights
     await connection.execute(
         """UPDATE api_keys SET name = $2, scopes = $3, models = $4, allowed_ips = $5, expires_at = $6, replaced_by = $7,
-        own_rate_limit = $8 WHERE id = $1""",
+        own_rate_limit = $8, allowed_origins = $9 WHERE id = $1""",
         UUID(key.id),
         key.name,
         sorted(rights.scopes),
@@ -422,6 +425,7 @@ async def _write(connection: Connection, account: str, by: str, key: OwnKey) -> 
         rights.expires_at,
         None if key.replaced_by is None else UUID(key.replaced_by),
         key.own_rate_limit,
+        rights.allowed_origins,
     )
     await _say(connection, account, key.id, _changed(key, by))
 
@@ -437,6 +441,7 @@ def _changed(key: OwnKey, by: str) -> KeyChanged:
         expires_at=rights.expires_at,
         replaced_by=key.replaced_by,
         rate_limit=key.own_rate_limit,
+        allowed_origins=rights.allowed_origins,
         by=by,
     )
 
@@ -458,6 +463,7 @@ def _key(row: asyncpg.Record | None) -> OwnKey:
             None if row["models"] is None else frozenset(row["models"]),
             None if row["allowed_ips"] is None else tuple(row["allowed_ips"]),
             row["expires_at"],
+            None if row["allowed_origins"] is None else tuple(row["allowed_origins"]),
         ),
         rate_limit=row["rate_limit_override"],
         own_rate_limit=row["own_rate_limit"],

@@ -55,6 +55,8 @@ class KeyChanged(Change):
     """The key that it was rotated to."""
     rate_limit: int | None = None
     """Requests a minute that its owner lets it make; None: no limit of its own."""
+    allowed_origins: tuple[str, ...] | None = None
+    """Whose pages in browsers may use it; None: those that the operator names for all keys."""
 
 
 class RoutingChanged(Change):

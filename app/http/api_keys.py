@@ -69,6 +69,7 @@ class ApiKeys:
             (None if body.models is None else frozenset(body.models)) if "models" in said else maker.models,
             body.allowed_ips if "allowed_ips" in said else maker.allowed_ips,
             body.expires_at if "expires_at" in said else maker.expires_at,
+            body.allowed_origins if "allowed_origins" in said else maker.allowed_origins,
         )
         self._known_models(maker, rights)
         key = new_key()
@@ -113,7 +114,7 @@ class ApiKeys:
         maker = await self._maker(request)
         body = await shaped_body(KeyChange, request)
         models = None if body.models is None else frozenset(body.models)
-        rights = Rights(frozenset(body.scopes), models, body.allowed_ips, body.expires_at)
+        rights = Rights(frozenset(body.scopes), models, body.allowed_ips, body.expires_at, body.allowed_origins)
         self._known_models(maker, rights)
         with _worded():
             async with borrowed(self._parts.pool) as connection:
@@ -226,6 +227,7 @@ def _view(key: OwnKey) -> KeyView:
         scopes=sorted(rights.scopes),
         models=None if rights.models is None else sorted(rights.models),
         allowed_ips=None if rights.allowed_ips is None else [str(each) for each in rights.allowed_ips],
+        allowed_origins=None if rights.allowed_origins is None else list(rights.allowed_origins),
         rate_limit=min((each for each in (key.rate_limit, key.own_rate_limit) if each is not None), default=None),
         status=own_keys.status_of(key),
         created_at=_time(key.created_at),

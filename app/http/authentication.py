@@ -12,6 +12,7 @@ from starlette.types import Scope
 from app.database import Unavailable
 from app.http import browser_session
 from app.http.client_address import client_address, within
+from app.http.headers import PAGE
 from app.http.refusals import Refused, retry_after
 from app.identity import Identity, NotMember, Unknown
 from app.people.tokens import looks_like_token
@@ -134,12 +135,25 @@ def _allow(parts: WebParts, request: Scope, identity: Identity) -> None:
         address = client_address(request, parts.settings.trusted_proxies)
         if address is None or not within(address, identity.allowed_ips):
             raise Refused(403, "ip_not_allowed", "This key may not be used from this address.")
+    if identity.allowed_origins is not None:
+        _from_page(parts, request, identity, identity.allowed_origins)
     action = action_of(parts, request)
     if identity.may(action):
         return
     if not identity.has(scope := SCOPE_OF[action]):
         raise Refused(403, "scope_missing", f"This key may not do this: it lacks the scope `{scope}`.")
     raise Refused(403, "role_missing", f"Who is {identity.role} of this account may not do this: `{action}`.")
+
+
+def _from_page(parts: WebParts, request: Scope, identity: Identity, allowed: tuple[str, ...]) -> None:
+    """Opens the answer to the page that asks, where it asks from one. Raises Refused 403 for a page that may not use the key."""
+    origin = header(request["headers"], b"origin")
+    if origin is None:
+        return
+    if origin not in allowed:
+        parts.refused.note(identity, "origin_not_allowed", action_of(parts, request))
+        raise Refused(403, "origin_not_allowed", "This key may not be used by pages of this origin.")
+    request["state"][PAGE] = origin.encode()
 
 
 def action_of(parts: WebParts, request: Scope) -> Action:

@@ -1,7 +1,10 @@
 """What every answer says to a browser: take it for what it is, keep it nowhere, show it in no frame, and whose pages may read it.
 
-One rule: closed until the operator opens it. `HELIX_CORS_ORIGINS` names the origins whose pages may call; a key is always
-sent by name, never by a cookie, so no answer ever allows credentials.
+One rule: closed until somebody opens it: the operator for all keys (`HELIX_CORS_ORIGINS`), whoever makes a key for that key
+(its `allowed_origins`). A key is always sent by name, never by a cookie, so no answer ever allows credentials.
+
+A preflight brings no key and is told nothing of one: it is answered for any origin, and gives away only that this is an API.
+What decides is whether the page may read the answer.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 Header = tuple[bytes, bytes]
+
+PAGE: Final = "page"
+"""Where in a request's state stands the origin of the page that its key lets read the answer."""
 
 SAFE: Final[tuple[Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
@@ -34,6 +40,9 @@ _LIMITS: Final = b", ".join(
 _PREFLIGHT_KEPT_S: Final = b"600"
 """How long a browser may remember what is allowed: a closed origin is closed for everybody after this."""
 
+_VARIES: Final = (b"vary", b"origin")
+"""Else a cache would give one origin's answer to another."""
+
 _NAME_LIST: Final = re.compile(rb"[a-zA-Z0-9_-]+(?:[ \t]*,[ \t]*[a-zA-Z0-9_-]+)*")
 _NAME_LIST_BYTES_MAX: Final = 2048
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -50,9 +59,24 @@ def origins(text: str) -> frozenset[bytes]:
     it would let every page in the world try keys from its visitors' machines."""
     named = [each.strip() for each in text.split(",") if each.strip()]
     for each in named:
-        if not _ORIGIN.fullmatch(each):
+        if not is_origin(each):
             raise ValueError(f"not an origin (scheme, host in small letters and port, no path): {each}")
     return frozenset(each.encode() for each in named)
+
+
+def is_origin(text: str) -> bool:
+    """Scheme, host in small letters and port as browsers send them; a star and `null` are none."""
+    return _ORIGIN.fullmatch(text) is not None
+
+
+def opened(origin: bytes) -> list[Header]:
+    """What an answer carries that a page of this origin may read."""
+    return [
+        _VARIES,
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", _SHOWN + b", " + _LIMITS),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+    ]
 
 
 class Cors:
@@ -66,23 +90,18 @@ class Cors:
         if not self._allowed:
             return []
         origin = next((value for name, value in headers if name == b"origin"), None)
-        told: list[Header] = [(b"vary", b"origin")]  # else a cache would give one origin's answer to another
-        if origin in self._allowed and origin is not None:
-            told += [
-                (b"access-control-allow-origin", origin),
-                (b"access-control-expose-headers", _SHOWN + b", " + _LIMITS),
-                (b"cross-origin-resource-policy", b"cross-origin"),
-            ]
-        return told
+        return opened(origin) if origin is not None and origin in self._allowed else [_VARIES]
 
     def preflight(self, method: str, headers: Sequence[Header]) -> list[Header] | None:
-        """The headers of a preflight's answer; None when this is none, or none of an origin that is allowed."""
-        if method != "OPTIONS" or not self._allowed:
+        """The headers of a preflight's answer; None when this is none, or what asks is no origin."""
+        if method != "OPTIONS":
             return None
         asked = dict(headers)
-        if asked.get(b"origin") not in self._allowed or b"access-control-request-method" not in asked:
+        origin = asked.get(b"origin", b"")
+        if not is_origin(origin.decode("latin-1")) or b"access-control-request-method" not in asked:
             return None
         told = [
+            *(() if origin in self._allowed else opened(origin)),  # else the shell opens the answer
             (b"access-control-allow-methods", _METHODS),
             (b"access-control-max-age", _PREFLIGHT_KEPT_S),
             (b"content-length", b"0"),

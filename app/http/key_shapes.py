@@ -8,12 +8,17 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.http.client_address import Network, network
+from app.http.headers import is_origin
 from handlers.rules.roles import Role
 
 SCOPES_MAX: Final = 20
 MODELS_MAX: Final = 50
 """They are remembered with the key: a few kilobytes."""
 NETWORKS_MAX: Final = 50
+ORIGINS_MAX: Final = 20
+"""Whoever has more hosts than that has a server that holds the key."""
+ORIGIN_CHARACTERS_MAX: Final = 267
+"""Scheme, the longest name of a host, a port."""
 NAME_CHARACTERS_MAX: Final = 255
 GRACE_S_MAX: Final = 30 * 24 * 3600
 """A month: whoever needs longer has two keys."""
@@ -35,6 +40,12 @@ def _network(text: object) -> Network:
         raise ValueError("this is no network such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
+def _origin(text: str) -> str:
+    if not is_origin(text):
+        raise ValueError("an origin is a scheme, a host in small letters and a port, such as https://app.example")
+    return text
+
+
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX), AfterValidator(printable)]
 Scopes = Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(min_length=1, max_length=SCOPES_MAX)]
 Models = Annotated[
@@ -43,6 +54,11 @@ Models = Annotated[
 Networks = Annotated[
     tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...],
     Field(min_length=1, max_length=NETWORKS_MAX),
+]
+
+Origins = Annotated[
+    tuple[Annotated[str, Field(max_length=ORIGIN_CHARACTERS_MAX), AfterValidator(_origin)], ...],
+    Field(min_length=1, max_length=ORIGINS_MAX),
 ]
 
 
@@ -76,6 +92,9 @@ class KeyCreate(_Body):
     """Names of models it may ask for; null: all."""
     allowed_ips: Networks | None = None
     """Addresses and networks it may be used from; null: everywhere."""
+    allowed_origins: Origins | None = None
+    """Whose pages in browsers may use it, such as `https://app.example`; null: those that the operator names for all keys.
+    Whoever opens such a page can read the key: give it few scopes, few models and a rate limit."""
     expires_at: Time | None = None
     """With a zone; null: never."""
     rate_limit: RateLimit | None = None
@@ -98,6 +117,8 @@ class KeyChange(_Body):
     """Null: all."""
     allowed_ips: Networks | None = None
     """Null: everywhere."""
+    allowed_origins: Origins | None = None
+    """Null: those that the operator names for all keys."""
     expires_at: Time | None = None
     """Null: never."""
     rate_limit: RateLimit | None = None
@@ -127,6 +148,8 @@ class KeyView(_View):
     """Null: all."""
     allowed_ips: list[str] | None
     """Null: everywhere."""
+    allowed_origins: list[str] | None
+    """Null: those that the operator names for all keys."""
     rate_limit: int | None
     """Requests a minute, where it has a limit of its own; null: the account's alone."""
     status: Literal["active", "expired", "revoked"]

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import telemetry
-from app.http.headers import Cors, with_safe
+from app.http.headers import PAGE, Cors, opened, with_safe
 from app.http.refusals import Refused, response, wire_of
 from app.ids import request_id as new_request_id
 
@@ -240,7 +240,10 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = with_safe([*message.get("headers", ()), *self.opened])
+            page = self.state.get(PAGE)
+            headers = with_safe(
+                [*message.get("headers", ()), *(self.opened if page is None else opened(cast(bytes, page)))]
+            )
             if not any(name == b"x-request-id" for name, _ in headers):
                 headers.append((b"x-request-id", cast(str, self.state["request_id"]).encode()))
             message["headers"] = headers

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal
 
 Network = IPv4Network | IPv6Network
-Field = Literal["scopes", "models", "allowed_ips", "expires_at"]
+Field = Literal["scopes", "models", "allowed_ips", "allowed_origins", "expires_at"]
 
 EVERY_SCOPE: Final = "admin"
 """The operator's: it stands for all others."""
@@ -27,6 +27,8 @@ class Rights:
     allowed_ips: tuple[Network, ...] | None = None
     """From where it may be used."""
     expires_at: datetime | None = None
+    allowed_origins: tuple[str, ...] | None = None
+    """Whose pages may use it; whatever is no page in a browser is not bound by this."""
 
 
 def excess(maker: Rights, wanted: Rights) -> Field | None:
@@ -37,6 +39,8 @@ def excess(maker: Rights, wanted: Rights) -> Field | None:
         return "models"
     if maker.allowed_ips is not None and not _all_inside(wanted.allowed_ips, maker.allowed_ips):
         return "allowed_ips"
+    if maker.allowed_origins is not None and not set(wanted.allowed_origins or ("",)) <= set(maker.allowed_origins):
+        return "allowed_origins"
     if maker.expires_at is not None and (wanted.expires_at is None or wanted.expires_at > maker.expires_at):
         return "expires_at"
     return None

@@ -78,11 +78,26 @@ async def test_a_page_of_a_named_origin_may_call_and_reads_refusals_too(port: in
     ],
 )
 async def test_a_page_of_any_other_origin_reads_nothing(port: int, origin: str) -> None:
-    for method in ("OPTIONS", "POST"):
-        said = await exchange(
-            port, request(method, "/echo", b"{}", f"Origin: {origin}", "Access-Control-Request-Method: POST")
-        )
-        assert not [name for name, _ in head(said) if name.startswith(b"access-control-")]
+    said = await exchange(port, request("POST", "/echo", b"{}", f"Origin: {origin}"))
+    assert not [name for name, _ in head(said) if name.startswith(b"access-control-")]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:8080"])
+async def test_a_preflight_is_answered_for_any_page_and_promises_nothing(port: int, origin: str) -> None:
+    asked = ["Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization"]
+    said = await exchange(port, request("OPTIONS", "/echo", b"", f"Origin: {origin}", *asked))
+    assert dict(head(said))[b"access-control-allow-origin"] == origin.encode()
+    assert b"access-control-allow-credentials" not in dict(head(said))
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "*", "", "https://", "https://OURS.example", f"{OURS}, https://evil.example"]
+)
+async def test_a_preflight_of_what_is_no_origin_is_told_nothing(port: int, origin: str) -> None:
+    said = await exchange(
+        port, request("OPTIONS", "/echo", b"", f"Origin: {origin}", "Access-Control-Request-Method: GET")
+    )
+    assert not [name for name, _ in head(said) if name.startswith(b"access-control-")]
 
 
 async def test_a_preflight_gives_back_no_header_that_is_no_list_of_names(port: int) -> None:

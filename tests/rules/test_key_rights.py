@@ -16,6 +16,7 @@ ADDRESSES = [
     ip_address(text) for text in ("10.1.2.3", "10.1.9.9", "10.9.9.9", "192.0.2.1", "8.8.8.8", "2001:db8::1", "::1")
 ]
 MODELS = ("auto", "small", "large")
+ORIGINS = ("https://a.example", "https://b.example")
 TIMES = [START + timedelta(days=day) for day in range(3)]
 
 
@@ -25,20 +26,23 @@ rights = st.builds(
     models=st.none() | st.frozensets(st.sampled_from(MODELS), min_size=1),
     allowed_ips=st.none() | st.lists(st.sampled_from(NETWORKS).map(ip_network), min_size=1, max_size=3).map(tuple),
     expires_at=st.none() | st.sampled_from(TIMES),
+    allowed_origins=st.none() | st.lists(st.sampled_from(ORIGINS), min_size=1, max_size=2).map(tuple),
 )
 
 
-def deeds(key: Rights) -> set[tuple[str, str, str, datetime]]:
-    """Everything that it lets somebody do: what, with which model, from where, when."""
+def deeds(key: Rights) -> set[tuple[str, str, str, str, datetime]]:
+    """Everything that it lets somebody do: what, with which model, from where, on whose page, when."""
     everything = ("chat", "agents", "prompts", "keys", EVERY_SCOPE)
     scopes = everything if EVERY_SCOPE in key.scopes else key.scopes
     return {
-        (scope, model, str(address), at)
+        (scope, model, str(address), origin, at)
         for scope in scopes
         for model in MODELS
         if key.models is None or model in key.models
         for address in ADDRESSES
         if key.allowed_ips is None or any(address in each for each in key.allowed_ips)
+        for origin in (*ORIGINS, "https://strange.example")
+        if key.allowed_origins is None or origin in key.allowed_origins
         for at in [START - timedelta(days=1), *TIMES]
         if key.expires_at is None or at < key.expires_at
     }
