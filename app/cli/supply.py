@@ -77,6 +77,16 @@ def starters(place: Path) -> Iterator[str]:
             yield f"{file.name} runs at every start of Python and stands in no list"
 
 
+def unowned(place: Path) -> Iterator[str]:
+    """What lies at the top of this directory, ready to be imported, and no installed package says is its own."""
+    owned = {"__pycache__"}
+    for each in distributions(path=[str(place)]):
+        owned.update(file.parts[0] for file in each.files or ())
+    for entry in sorted(place.iterdir()):
+        if entry.name not in owned:
+            yield f"{entry.name} lies among the packages and belongs to none"
+
+
 def secrets_in(files: Iterable[Path]) -> Iterator[str]:
     """`file: kind` for every secret; never the secret."""
     for file in files:
@@ -110,7 +120,7 @@ def faults() -> list[str]:
     installed = [(each.name, each.version) for each in distributions(path=[str(place) for place in here])]
     return [
         *strangers(installed, wanted),
-        *(fault for place in here for fault in starters(place)),
+        *(fault for place in here for fault in (*starters(place), *unowned(place))),
         *secrets_in(ours()),
     ]
 

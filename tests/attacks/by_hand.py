@@ -8,7 +8,7 @@ client saw meanwhile, in milliseconds; it judges nothing.
     huge      A3   bodies of 1 GB, declared and in chunks
     lag       A4   bodies and heads that cost much to read: how long one answer to somebody else takes at most
     revoked   A12  200 keys revoked under load: how long each still opens
-    junk      A13  a million keys that are none: what reaches the servers behind
+    junk      A13  a million keys that are none, or as many as a third word says: what reaches the servers behind
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ async def junk(facts: Facts, keys: int = 1_000_000, connections: int = 8, togeth
     return {"answers": dict(statuses), "a_second": round(rate), **behind}
 
 
-ALONE: Final[dict[str, Callable[[Facts], Awaitable[dict[str, object]]]]] = {
+ALONE: Final[dict[str, Callable[..., Awaitable[dict[str, object]]]]] = {
     "slow": slow,
     "never": never,
     "huge": huge,
@@ -290,7 +290,7 @@ ALONE: Final[dict[str, Callable[[Facts], Awaitable[dict[str, object]]]]] = {
 }
 
 
-async def main(data: Path, attack: str) -> None:
+async def main(data: Path, attack: str, *counts: int) -> None:
     facts: Facts = json.loads((data / "run.json").read_text())
     if attack == WATCH:
         await watch(facts)
@@ -299,11 +299,11 @@ async def main(data: Path, attack: str) -> None:
         await honest.seen()
         await asyncio.sleep(HONEST_S)
         told: dict[str, object] = {"attack": attack, "before_ms": await honest.seen()}
-        told |= await lag(facts, honest) if attack == "lag" else await ALONE[attack](facts)
+        told |= await lag(facts, honest) if attack == "lag" else await ALONE[attack](facts, *counts)
         if attack != "lag":
             told["meanwhile_ms"] = await honest.seen()
         print(json.dumps(told))  # noqa: T201  # the output of a program
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))

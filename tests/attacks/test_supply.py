@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.supply import LOCKS, ROOT, faults, locked, secrets_in, starters, strangers
+from app.cli.supply import LOCKS, ROOT, faults, locked, secrets_in, starters, strangers, unowned
 
 HASH = "--hash=sha256:" + "0" * 64
 
@@ -48,6 +48,17 @@ def test_what_runs_at_every_start_of_python_is_named(tmp_path: Path) -> None:
     for name in ("litellm_init.pth", "distutils-precedence.pth", "sitecustomize.py", "harmless.py"):
         (tmp_path / name).touch()
     assert [fault.split()[0] for fault in starters(tmp_path)] == ["litellm_init.pth", "sitecustomize.py"]
+
+
+def test_what_no_package_brought_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good-1.dist-info").mkdir()
+    (tmp_path / "good-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: good\nVersion: 1\n")
+    (tmp_path / "good-1.dist-info" / "RECORD").write_text("good/__init__.py,,\nalone.py,,\ngood-1.dist-info/RECORD,,\n")
+    for name in ("good", "evil", "__pycache__"):
+        (tmp_path / name).mkdir()
+    for name in ("alone.py", "orjson.py"):
+        (tmp_path / name).touch()
+    assert [fault.split()[0] for fault in unowned(tmp_path)] == ["evil", "orjson.py"]
 
 
 @pytest.mark.parametrize(
