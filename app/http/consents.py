@@ -82,7 +82,7 @@ class Consents:
         identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         if identity.person is None:
-            raise Refused(409, "no_person", "A team's key agrees to nothing: a person does.")
+            raise Refused(404, "no_person", "There is no person behind a team's own key.")
         return identity.person, identity.by
 
     async def _shown(self, person: str) -> Response:
@@ -115,7 +115,7 @@ OPERATIONS: Final = (
         "Account",
         "What you have agreed to",
         "Terms, privacy policy and data-processing agreement by version, and which versions hold today.",
-        {200: Answer("All of it.", ConsentList)} | refusals(401, 403, 409, 429, 503),
+        {200: Answer("All of it.", ConsentList)} | refusals(401, 403, 404, 429, 503),
         action="self.read",
     ),
     Operation(
@@ -124,7 +124,7 @@ OPERATIONS: Final = (
         "Account",
         "Agree",
         "To the version that stands on the page now. It is written down with its time, and never changed.",
-        {200: Answer("All that has been agreed to.", ConsentList)} | refusals(400, 401, 403, 409, 429, 503),
+        {200: Answer("All that has been agreed to.", ConsentList)} | refusals(400, 401, 403, 404, 409, 429, 503),
         body=ConsentBody,
         example='{"document": "terms", "version": "2026-11-23"}',
         action="self.write",

@@ -90,7 +90,7 @@ class Erasures:
             raise Refused(409, "owns_teams", f"You are {owns}.") from None
         except Unavailable:
             raise _unavailable() from None
-        await self._forgotten(identity.account)
+        await _forgotten(parts, identity.account)
         try:
             await stop(parts.log, identity.account)
         except (LogGone, LogRefused) as gone:  # who erases stops them again
@@ -121,14 +121,26 @@ class Erasures:
         except Unavailable:
             raise _unavailable() from None
         request.scope["state"]["account"] = account
-        await self._forgotten(account)
+        await _forgotten(parts, account)
         log.info("erasure_withdrawn", account=account)
         return _json(ErasureView(account=account, status="restored", erase_at=None, restore_token=None))
 
-    async def _forgotten(self, account: str) -> None:
-        """Every process forgets what it remembers of the account; this one at once."""
-        self._parts.identities.forget(Change("account", account))
-        await tell_all(self._parts.settings.cache, account)
+
+async def come_back(parts: WebParts, person: str) -> None:
+    """Who signs in while his account waits to be erased takes that back. Raises Unavailable."""
+    async with borrowed(parts.pool) as connection:
+        try:
+            await wishes.restore(connection, person, by=f"person:{person}")
+        except wishes.NothingToRestore:
+            return  # it is closed for another reason
+    await _forgotten(parts, person)
+    log.info("erasure_withdrawn", account=person)
+
+
+async def _forgotten(parts: WebParts, account: str) -> None:
+    """Every process forgets what it remembers of the account; this one at once."""
+    parts.identities.forget(Change("account", account))
+    await tell_all(parts.settings.cache, account)
 
 
 async def read_shape(shape: type[Body], request: Request) -> Body:

@@ -6,7 +6,6 @@ slowed down by where he comes from and by whom he tries.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,10 +22,10 @@ from app import personal
 from app.accounts import AccountRefused, email_address
 from app.changes import Change, ChannelDown, tell
 from app.database import Unavailable, borrowed
-from app.erasure import wishes
 from app.http import browser_session, pages
 from app.http.authentication import header, key_of
 from app.http.client_address import Address, client_address
+from app.http.erasure import come_back
 from app.http.json_body import parse_object, read_body
 from app.http.people_shapes import Done, Forgot, Mailed, Refresh, Reset, SessionTokens, SignIn, SignOut, SignUp, Token
 from app.http.refusals import Refused, retry_after
@@ -142,7 +141,9 @@ class PeopleDoor:
             self._wrong.forgive(email)
             self._tries.forgive(self._from(request))
             if person.status == "deleted":
-                person = await self._take_back(person)
+                await come_back(self._parts, person.id)
+                async with borrowed(self._parts.pool) as connection:
+                    person = await oneself.find(connection, person.id)
             if person.status != "active":
                 raise Refused(403, f"account_{person.status}", f"This account is {person.status}.")
             if self._people.passwords.outdated(kept):
@@ -150,15 +151,6 @@ class PeopleDoor:
                 async with borrowed(self._parts.pool) as connection:
                     await oneself.set_hash(connection, person.id, kept, anew)
         return await begin(self._parts, request, person.id, "password", cookies=body.cookies)
-
-    async def _take_back(self, person: oneself.Person) -> oneself.Person:
-        """Who signs in while his account waits to be erased takes that back."""
-        async with borrowed(self._parts.pool) as connection:
-            with contextlib.suppress(wishes.NothingToRestore):
-                await wishes.restore(connection, person.id, by=f"person:{person.id}")
-            again = await oneself.find_by_email(connection, person.email)
-        await forget(self._parts, Change("account", person.id))
-        return again or person
 
     async def refresh(self, request: Request) -> Response:
         """A new pair of tokens for a refresh token that was not used before."""

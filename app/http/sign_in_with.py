@@ -23,6 +23,7 @@ from starlette.routing import Route
 from app.database import borrowed
 from app.http import browser_session
 from app.http.client_address import client_address
+from app.http.erasure import come_back
 from app.http.people import begin, show, worded
 from app.http.people_shapes import SignInProvider, SignInProviders
 from app.http.refusals import Refused, retry_after
@@ -110,6 +111,10 @@ class SignInWith:
                         connection, self._parts.mails, self._parts.people.letters, vouched, issuer.name
                     )
                     status = (await oneself.find(connection, person)).status
+                if status == "deleted":
+                    await come_back(self._parts, person)
+                    async with borrowed(self._parts.pool) as connection:
+                        status = (await oneself.find(connection, person)).status
             except outside.NoAddress:
                 message = f"{issuer.name} names no e-mail address of yours that it has tried."
                 raise Refused(403, "email_not_verified", message) from None
