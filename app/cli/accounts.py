@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
 import typer
 
+from app.cli.over_database import over_database
+
 if TYPE_CHECKING:
     from app.accounts import ApiKey, User
     from app.changes import Kind
@@ -241,24 +243,9 @@ def _warn_untold(told: bool) -> None:
 
 def _with_database(work: Callable[[Connection], Awaitable[Value]]) -> Value:
     """Run the work on a connection of its own; what it refuses, and an outage, is one line and an exit code."""
-    import asyncpg
-
     from app.accounts import AccountRefused
-    from app.database import Unavailable, connected
-    from app.settings import settings
 
-    async def run() -> Value:
-        async with connected(settings().database) as connection:
-            return await work(connection)
-
-    try:
-        return asyncio.run(run())
-    except AccountRefused as refused:
-        _refuse(str(refused))
-    except asyncpg.UndefinedTableError:
-        _refuse("the database has no tables yet: run `./helix migrate` first")
-    except Unavailable as outage:
-        _refuse(f"Postgres does not answer ({outage})", code=1)
+    return over_database(work, AccountRefused)
 
 
 def _refuse(message: str, *, code: int = 2) -> NoReturn:

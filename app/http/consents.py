@@ -82,7 +82,7 @@ class Consents:
         identity = await identify(self._parts, request.scope)
         request.scope["state"]["account"] = identity.account
         if identity.person is None:
-            raise Refused(404, "no_person", "There is no person behind a team's own key.")
+            raise Refused(404, "person_not_found", "Behind a team's key there is no person.")
         return identity.person, identity.by
 
     async def _shown(self, person: str) -> Response:
