@@ -137,6 +137,7 @@ class PeopleDoor:
                 person = await oneself.find_by_email(connection, email)
             kept = person.password_hash if person else None
             if not await self._people.passwords.fits(body.password, kept) or person is None or kept is None:
+                log.warning("sign_in_refused", account=None if person is None else person.id)
                 raise Refused(401, "invalid_credentials", "The e-mail address or the password is wrong.")
             self._wrong.forgive(email)
             self._tries.forgive(self._from(request))

@@ -75,7 +75,9 @@ def new_session() -> str:
 async def start(connection: Connection, person: str, session: str, how: str, browser: bytes | None) -> Kept:
     """Begin the session with this id, within the caller's transaction. `browser`: sealed."""
     await connection.execute(
-        "DELETE FROM sessions WHERE user_id = $1 AND ended_at < now() - $2::interval", UUID(person), _KEPT
+        "DELETE FROM sessions WHERE user_id = $1 AND coalesce(ended_at, expires_at) < now() - $2::interval",
+        UUID(person),
+        _KEPT,
     )
     crowded = await connection.fetch(
         """SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()

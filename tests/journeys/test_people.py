@@ -185,6 +185,16 @@ async def test_guesses_of_one_persons_password_are_slowed_down(nobody: Client) -
     assert (late.error["code"], int(late.headers["retry-after"]) > 0) == ("too_many_sign_ins", True)
 
 
+async def test_nobody_fills_a_mailbox(helix: Helix, nobody: Client, person: Person) -> None:
+    answers = [await nobody.post("/v1/auth/forgot", {"email": person.email}) for _ in range(6)]
+    other = new_address()
+    await nobody.post("/v1/auth/sign-up", {"email": other, "password": PASSWORD})
+    await mails_to(helix, other)  # sent behind those that were put in before
+
+    assert {answer.status for answer in answers} == {202}
+    assert len(await mails_to(helix, person.email, 3)) == 3  # the sign-up's own is one of them
+
+
 async def test_a_refresh_token_is_good_once(nobody: Client, person: Person) -> None:
     first = await nobody.post("/v1/auth/refresh", {"refresh_token": person.tokens["refresh_token"]})
     second = await nobody.post("/v1/auth/refresh", {"refresh_token": first.json["refresh_token"]})
