@@ -129,9 +129,13 @@ async def test_a_mailed_link_leads_to_a_page_that_holds_nothing_of_it(helix: Hel
     await nobody.post("/v1/auth/sign-up", {"email": email, "password": PASSWORD})
     [mail] = await mails_to(helix, email)
 
+    listed = next(each for each in await helix.ask("mail", "list") if each["to"] == email)
+    read_aloud = await helix.ask("mail", "show", str(listed["number"]))
     [page] = re.findall(rf"{helix.base_url}(/account/verify)#", mail.text)
     shown = await nobody.get(page)
 
+    assert (read_aloud["subject"], read_aloud["text"]) == (mail.subject, mail.text)
+    assert "text" not in listed
     assert shown.status == 200
     assert b'data-door="/v1/auth/verify"' in shown.body
     assert "script-src 'sha256-" in shown.headers["content-security-policy"]
