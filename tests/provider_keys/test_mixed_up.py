@@ -35,7 +35,7 @@ from tests.fakes.road import ports as scripted
 from tests.provider_keys import GONE, MODEL, Echo, digest, echoing
 
 ACCOUNTS: Final = 200
-CALLS: Final = int(os.environ.get("HELIX_KEY_CALLS", "4000"))
+CALLS: Final = int(os.environ.get("HELIX_KEY_CALLS", "2000"))
 
 ASKED = Question("openai", json.dumps({"model": MODEL, "messages": []}).encode(), False, False)
 
