@@ -53,8 +53,9 @@ class Size:
     output_tokens: int | None
     """The limit that the client sets on each choice."""
     choices: int
-    metered: Metered
-    """The service and the marks it asks for, where a price may hang on them."""
+    service: str
+    marks: tuple[str, ...]
+    """What it asks for that a price may hang on."""
     writes_cache: bool
     """What it sends is to be kept in the provider's prompt cache, which may cost more."""
 
@@ -69,10 +70,8 @@ def size_of(body: Json, raw: bytes) -> Size:
         input_tokens=tokens,
         output_tokens=None if limit is None else max(0, limit),
         choices=choices if isinstance(choices, int) and 1 <= choices <= CHOICES_MAX else 1,
-        metered=Metered(
-            service=service if isinstance(service, str) else STANDARD,
-            marks=tuple(word for name in _MARKS if isinstance(word := body.get(name), str)),
-        ),
+        service=service if isinstance(service, str) else STANDARD,
+        marks=tuple(word for name in _MARKS if isinstance(word := body.get(name), str)),
         writes_cache=b'"cache_control"' in raw,
     )
 
@@ -86,20 +85,15 @@ def tokens_expected(size: Size, most: int) -> int:
 
 def cost_at_most(size: Size, offers: Iterable[Offer]) -> NanoUsd:
     """What the dearest of these offers would cost; 0 where none of them has a price."""
-    return max((_cost(size, offer, offer.price) for offer in offers if offer.price is not None), default=0)
+    # A provider may serve the ordinary way what was asked for in another.
+    ways = [Metered(service=each, marks=size.marks, search_size="high") for each in {size.service, STANDARD}]
+    return max((_cost(size, offer, offer.price, ways) for offer in offers if offer.price is not None), default=0)
 
 
-def _cost(size: Size, offer: Offer, price: Price) -> NanoUsd:
-    inputs = min(size.input_tokens, offer.context_window or size.input_tokens)
-    search = 1 if price.search and price.search.every_request else 0
-    asked = size.metered.model_copy(update={"searches": search, "search_size": "high"})
+def _cost(size: Size, offer: Offer, price: Price, ways: Iterable[Metered]) -> NanoUsd:
+    inputs, output = min(size.input_tokens, offer.context_window or size.input_tokens), _output(size, offer)
     written = inputs if size.writes_cache else 0
-    usages = [
-        Usage(inputs, _output(size, offer), cache_write=written, metered=metered)
-        # A provider may serve the ordinary way what was asked for in another.
-        for metered in {asked.service: asked, STANDARD: asked.model_copy(update={"service": STANDARD})}.values()
-    ]
-    return max(rate(usage, price) for usage in usages)
+    return max(rate(Usage(inputs, output, cache_write=written, metered=each), price) for each in ways)
 
 
 def _output(size: Size, offer: Offer) -> int:
