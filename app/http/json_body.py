@@ -33,6 +33,9 @@ VALUES_MAX: Final = 500_000
 AT_ONCE_BYTES_MAX: Final = 256 * 1024
 """Up to here a body is looked at in one go: at worst ten milliseconds. What is larger gives way between slices of this size."""
 
+WALKED_AT_ONCE: Final = 20_000
+"""Values looked at between two pauses: some milliseconds."""
+
 _LEVELS: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -81,10 +84,27 @@ async def parse(raw: bytes) -> dict[str, object]:
     skeleton.bound()
     parsed = _loaded(raw)
     await asyncio.sleep(0)
-    again = await _skeleton(orjson.dumps(parsed))
-    if skeleton.names != again.names:
+    if skeleton.names != await _names(parsed):
         raise _named_twice()
     return parsed
+
+
+async def _names(parsed: dict[str, object]) -> int:
+    """How many fields were read. To write a large body again, as `_repeats` does, would take longer than to parse it."""
+    names, seen = 0, 0
+    left: list[dict[str, object] | list[object]] = [parsed]
+    while left:
+        node = left.pop()
+        seen += len(node)
+        if seen > WALKED_AT_ONCE:
+            seen = 0
+            await asyncio.sleep(0)
+        if isinstance(node, dict):
+            names += len(node)
+            left += [each for each in node.values() if isinstance(each, dict | list)]
+        else:
+            left += [each for each in node if isinstance(each, dict | list)]
+    return names
 
 
 async def _skeleton(raw: bytes) -> Skeleton:
