@@ -70,7 +70,7 @@ class Making:
         self._id = id
         self._attempt = attempt
         self._sink = _Sink()
-        self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED)
+        self._zip = zipfile.ZipFile(self._sink, "w")
         self._digest = sha256()
         self._bytes = 0
         self._number = 0
@@ -147,7 +147,9 @@ class Making:
             yield row
 
     async def _entry(self, name: str, content: AsyncIterator[bytes]) -> None:
-        with self._zip.open(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as entry:
+        about = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+        about.compress_type = zipfile.ZIP_DEFLATED
+        with self._zip.open(about, "w", force_zip64=True) as entry:
             waiting = bytearray()
             async for part in content:
                 waiting += part

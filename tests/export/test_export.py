@@ -79,6 +79,7 @@ async def test_all_of_ones_own_and_nothing_else(
     assert f"{WORDS} as {alice}" in [row["content"] for row in files["conversation_messages.json"]]
     assert bob not in everything and "bob@" not in everything
     assert not [one for one in hashes if one in everything]
+    assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_DEFLATED}
     page = archive.read("index.html").decode()
     assert "alice@example.org" in page and "what &lt;b&gt;I&lt;/b&gt; said" in page and "<b>I</b>" not in page
     assert await connection.fetchval("SELECT count(*) FROM mails") == 1
