@@ -19,7 +19,8 @@ from app.database import Pool, open_pool
 from app.doctor import check_log
 from app.http.pages import load as load_pages
 from app.http.throttle import Guesses
-from app.identity import Identities, Identity, PostgresRecords
+from app.identity import Identities, Identity
+from app.identity_records import PostgresRecords
 from app.key_ring import KeyRing, RingRefused
 from app.limits.allowances import Allowances
 from app.limits.reckoning import Reckoner

@@ -13,7 +13,8 @@ from app.accounts import AccountRefused
 from app.api_keys import key_hash, key_prefix, new_key
 from app.changes import Change
 from app.database import Connection, Pool
-from app.identity import Identities, PostgresRecords, Unknown
+from app.identity import Identities, Unknown
+from app.identity_records import PostgresRecords
 from app.key_ring import KeyRing
 from app.vault import Vault
 from events import catalog

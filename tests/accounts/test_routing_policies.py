@@ -7,7 +7,8 @@ import pytest
 from app import accounts, routing_policies
 from app.api_keys import new_key
 from app.database import Connection, Pool, Unavailable
-from app.identity import Identities, PostgresRecords
+from app.identity import Identities
+from app.identity_records import PostgresRecords
 from events import catalog
 from events.accounts import RoutingChanged
 from handlers.rules.policy import AccountPolicy
