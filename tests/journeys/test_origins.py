@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import ValidationError
 
+from app.http.key_shapes import KeyCreate
 from tests.journeys.client import Answer, Client, client_of, question
 from tests.journeys.running import Helix
 
@@ -49,14 +51,12 @@ async def test_a_key_is_used_by_the_pages_that_it_names_and_by_no_others(helix: 
     assert open_again.json["allowed_origins"] is None
 
 
-async def test_a_key_that_names_no_pages_opens_to_none(owner: Client) -> None:
-    answer = await owner.send("GET", "/v1/models", origin=THEIRS)
+async def test_a_key_that_names_no_pages_opens_to_none(client: Client) -> None:
+    answer = await client.send("GET", "/v1/models", origin=THEIRS)
     assert (answer.status, opened_to(answer)) == (200, None)
 
 
-@pytest.mark.parametrize(
-    "origin", ["*", "null", "app.example", "https://app.example/", "https://*.example", "file://x", ""]
-)
-async def test_what_is_no_origin_is_named_by_no_key(owner: Client, origin: str) -> None:
-    refused = await owner.post("/v1/api-keys", {"allowed_origins": [origin]})
-    assert (refused.status, refused.error["param"]) == (400, "allowed_origins[0]")
+@pytest.mark.parametrize("origin", ["*", "null", "app.example", f"{OURS}/", "https://*.example", "file://x", ""])
+def test_what_is_no_origin_is_named_by_no_key(origin: str) -> None:
+    with pytest.raises(ValidationError, match="an origin is a scheme"):
+        KeyCreate.model_validate({"allowed_origins": [origin]})
