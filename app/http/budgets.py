@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, cast, get_args
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,10 +26,9 @@ from app.http.admitting import bounds_of
 from app.http.authentication import identify
 from app.http.budget_shapes import BudgetList, BudgetPut, BudgetRemovedView, BudgetView, Kind, LimitsView
 from app.http.delivery import usd
-from app.http.json_body import parse_object, read_body
 from app.http.limit_refusals import unknown
 from app.http.refusals import Refused
-from app.http.shapes import refuse_invalid
+from app.http.shaped_body import shaped_body
 from app.identity import Identity
 from app.limits import budgets
 from app.limits.budgets import BudgetRefused, NobodyThere
@@ -40,8 +39,6 @@ from app.wiring import WebParts
 from handlers.rules.budgets import NANO, Budget, Period, Spent, end_of, reached
 
 log = structlog.get_logger()
-
-BODY_BYTES_MAX: Final = 4096
 
 PATH: Final = "/v1/budgets/{subject}/{period}/{kind}"
 
@@ -90,7 +87,7 @@ class Budgets:
         """Make a budget, or change its limit; it holds for what is asked from now on."""
         identity = await self._writer(request)
         subject, period, kind = _place(request)
-        body = await _body(request)
+        body = await shaped_body(BudgetPut, request)
         with _worded():
             async with borrowed(self._parts.pool) as connection:
                 budget = await budgets.set_budget(
@@ -165,17 +162,6 @@ def _place(request: Request) -> tuple[str, Period, Kind]:
     if period not in ("day", "month") or kind not in get_args(Kind):
         raise Refused(404, "not_found", "A budget is for a `day` or a `month`, and `hard` or `soft`.")
     return subject, cast(Period, period), cast(Kind, kind)
-
-
-async def _body(request: Request) -> BudgetPut:
-    raw = await read_body(request.receive)
-    if len(raw) > BODY_BYTES_MAX:
-        raise Refused(413, "request_too_large", f"A budget has at most {BODY_BYTES_MAX} bytes.")
-    parse_object(raw)
-    try:
-        return BudgetPut.model_validate_json(raw)
-    except ValidationError as invalid:
-        raise refuse_invalid(invalid) from None
 
 
 def _view(budget: Budget, spent: Spent) -> BudgetView:

@@ -18,9 +18,9 @@ from app import consents
 from app.database import Unavailable, borrowed
 from app.http import pages
 from app.http.authentication import identify
-from app.http.erasure import read_shape
 from app.http.operation import Answer, Operation, refusals
 from app.http.refusals import Refused
+from app.http.shaped_body import shaped_body
 from app.http.shapes import Shaped
 from app.wiring import WebParts
 
@@ -66,7 +66,7 @@ class Consents:
 
     async def give(self, request: Request) -> Response:
         person, by = await self._person(request)
-        body = await read_shape(ConsentBody, request)
+        body = await shaped_body(ConsentBody, request)
         if body.version != self._versions[body.document]:
             current = self._versions[body.document]
             raise Refused(409, "other_version", f"The version of today is `{current}`.", param="version")

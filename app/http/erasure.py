@@ -6,11 +6,11 @@ One rule: it is for the person behind the key and his own account; a team is clo
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import orjson
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,10 +21,10 @@ from app.erasure import wishes
 from app.erasure.clearing import stop, tell_all
 from app.http.authentication import identify
 from app.http.client_address import client_address
-from app.http.json_body import parse_object, read_body
 from app.http.operation import Answer, Operation, refusals
 from app.http.refusals import Refused, retry_after
-from app.http.shapes import Shaped, refuse_invalid
+from app.http.shaped_body import shaped_body
+from app.http.shapes import Shaped
 from app.log import LogGone
 from app.log.connection import LogRefused
 from app.wiring import WebParts
@@ -33,10 +33,6 @@ log = structlog.get_logger()
 
 PATH: Final = "/v1/users/me"
 GROUP: Final = "Account"
-
-BODY_BYTES_MAX: Final = 4096
-
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class RestoreBody(Shaped):
@@ -111,7 +107,7 @@ class Erasures:
             raise Refused(
                 429, "too_many_wrong_keys", "Too many wrong words came from here.", headers=retry_after(wait_s)
             )
-        body = await read_shape(RestoreBody, request)
+        body = await shaped_body(RestoreBody, request)
         try:
             async with borrowed(parts.pool) as connection:
                 account = await wishes.take_back(connection, body.token)
@@ -141,18 +137,6 @@ async def _forgotten(parts: WebParts, account: str) -> None:
     """Every process forgets what it remembers of the account; this one at once."""
     parts.identities.forget(Change("account", account))
     await tell_all(parts.settings.cache, account)
-
-
-async def read_shape(shape: type[Body], request: Request) -> Body:
-    """A small body of this shape. Raises Refused."""
-    raw = await read_body(request.receive)
-    if len(raw) > BODY_BYTES_MAX:
-        raise Refused(413, "request_too_large", f"This has at most {BODY_BYTES_MAX} bytes.")
-    parse_object(raw or b"{}")
-    try:
-        return shape.model_validate_json(raw or b"{}")
-    except ValidationError as invalid:
-        raise refuse_invalid(invalid) from None
 
 
 def _unavailable() -> Refused:

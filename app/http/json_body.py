@@ -70,7 +70,7 @@ async def read_body(receive: Receive, body_bytes_max: int | None = None) -> byte
 
 def _bound(body_bytes: int, body_bytes_max: int | None) -> None:
     if body_bytes_max is not None and body_bytes > body_bytes_max:
-        told = f"The body is larger than {body_bytes_max} bytes, the most that is taken from this account."
+        told = f"The body is larger than {body_bytes_max} bytes, the most that is taken here."
         raise Refused(413, "request_too_large", told)
 
 

@@ -18,9 +18,10 @@ from app.accounts import AccountRefused, email_address
 from app.changes import Change
 from app.database import borrowed
 from app.http.authentication import identify, session_of
-from app.http.people import forget, read, said_time, show, worded
+from app.http.people import forget, said_time, show, worded
 from app.http.people_shapes import Done, SessionList, SessionView, UserChange, UserView
 from app.http.refusals import Refused, retry_after
+from app.http.shaped_body import shaped_body
 from app.http.throttle import Guesses
 from app.identity import Identity
 from app.people import oneself, outside, sessions
@@ -60,7 +61,7 @@ class Oneself:
     async def change(self, request: Request) -> Response:
         """Name, address, password; all that is asked for or nothing."""
         identity, person = await self._me(request)
-        body = await read(UserChange, request)
+        body = await shaped_body(UserChange, request)
         said = body.model_fields_set
         if body.email is not None or body.password is not None:
             await self._prove(request, identity, person, body.current_password)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import orjson
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,10 +26,9 @@ from app.http import browser_session, pages
 from app.http.authentication import header, key_of
 from app.http.client_address import Address, client_address
 from app.http.erasure import come_back
-from app.http.json_body import parse_object, read_body
 from app.http.people_shapes import Done, Forgot, Mailed, Refresh, Reset, SessionTokens, SignIn, SignOut, SignUp, Token
 from app.http.refusals import Refused, retry_after
-from app.http.shapes import refuse_invalid
+from app.http.shaped_body import shaped_body
 from app.http.throttle import Guesses
 from app.identity import Unknown
 from app.people import oneself, sessions, signing_up
@@ -42,7 +41,6 @@ from app.wiring import WebParts
 
 log = structlog.get_logger()
 
-BODY_BYTES_MAX: Final = 16 * 1024
 TRIES_AT_ONCE: Final = 60
 """From one address, behind which may be a whole office; one more every two seconds."""
 TRY_EVERY_S: Final = 2.0
@@ -52,8 +50,6 @@ WRONG_EVERY_S: Final = 60.0
 MAILS_AT_ONCE: Final = 3
 """To one address: whoever asks for more fills somebody else's mailbox."""
 MAIL_EVERY_S: Final = 600.0
-
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class PeopleDoor:
@@ -83,7 +79,7 @@ class PeopleDoor:
         """Mail a link; nothing is made before it is opened."""
         self._can_mail()
         self._try(request)
-        body = await read(SignUp, request)
+        body = await shaped_body(SignUp, request)
         if body.accepted_terms not in (None, self._terms):
             raise Refused(409, "other_version", f"The terms of today are `{self._terms}`.", param="accepted_terms")
         email = _address(body.email)
@@ -100,7 +96,7 @@ class PeopleDoor:
     async def verify(self, request: Request) -> Response:
         """The link of a sign-up, or of a new address."""
         self._try(request)
-        body = await read(Token, request)
+        body = await shaped_body(Token, request)
         with worded():
             async with borrowed(self._parts.pool) as connection:
                 try:
@@ -123,7 +119,7 @@ class PeopleDoor:
         """A session, for the right password."""
         self._can_sign()
         self._try(request)
-        body = await read(SignIn, request)
+        body = await shaped_body(SignIn, request)
         if body.cookies:
             self._from_our_page(request)
         email = _address(body.email)
@@ -156,7 +152,7 @@ class PeopleDoor:
     async def refresh(self, request: Request) -> Response:
         """A new pair of tokens for a refresh token that was not used before."""
         self._can_sign()
-        body = await read(Refresh, request)
+        body = await shaped_body(Refresh, request)
         token, cookies = body.refresh_token, False
         if token is None:
             token, cookies = self._cookie(request, browser_session.REFRESH), True
@@ -174,7 +170,7 @@ class PeopleDoor:
 
     async def sign_out(self, request: Request) -> Response:
         """This session or all of them are over; those who hold their tokens hear so within seconds."""
-        body = await read(SignOut, request)
+        body = await shaped_body(SignOut, request)
         try:
             with worded():
                 person, session = await self._session(request, body.refresh_token)
@@ -196,7 +192,7 @@ class PeopleDoor:
         """Mail a link to a new password, where there is an account."""
         self._can_mail()
         self._try(request)
-        body = await read(Forgot, request)
+        body = await shaped_body(Forgot, request)
         email = _address(body.email)
         if self._may_mail(email):
             with worded():
@@ -207,7 +203,7 @@ class PeopleDoor:
     async def reset(self, request: Request) -> Response:
         """A new password for who opened the link; every session is over."""
         self._try(request)
-        body = await read(Reset, request)
+        body = await shaped_body(Reset, request)
         with worded():
             check_choice(body.password, "")
             password_hash = await self._people.passwords.hash(body.password)
@@ -323,19 +319,6 @@ def worded() -> Iterator[None]:
         raise Refused(401, "invalid_credentials", "There is no such person any more.") from None
     except Unavailable:
         raise Refused(503, "database_unavailable", "People cannot be looked up just now; try again.") from None
-
-
-async def read(shape: type[Body], request: Request) -> Body:
-    """The body in its shape. Raises Refused 400, 413."""
-    raw = await read_body(request.receive)
-    if len(raw) > BODY_BYTES_MAX:
-        raise Refused(413, "request_too_large", f"This takes at most {BODY_BYTES_MAX} bytes.")
-    raw = raw or b"{}"
-    parse_object(raw)  # refuses what is no object, too deep, or holds a NUL, which Postgres cannot keep
-    try:
-        return shape.model_validate_json(raw)
-    except ValidationError as invalid:
-        raise refuse_invalid(invalid) from None
 
 
 def show(view: BaseModel, status: int = 200) -> Response:

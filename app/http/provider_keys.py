@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 import orjson
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,10 +20,9 @@ from starlette.routing import Route
 from app.changes import Change, ChannelDown, tell
 from app.database import Unavailable, borrowed
 from app.http.authentication import identify
-from app.http.json_body import parse_object, read_body
 from app.http.operation import Answer, Operation, Parameter, refusals
 from app.http.refusals import Refused
-from app.http.shapes import refuse_invalid
+from app.http.shaped_body import shaped_body
 from app.identity import Identity
 from app.provider_keys import store
 from app.provider_keys.store import Stored
@@ -31,9 +30,6 @@ from app.vault import Erased
 from app.wiring import WebParts
 
 log = structlog.get_logger()
-
-BODY_BYTES_MAX: Final = 4096
-"""The longest keys have some two hundred characters."""
 
 _KEY: Final = r"^[!-~]{8,512}$"
 """One word of visible ASCII: it goes into a header."""
@@ -166,7 +162,7 @@ class ProviderKeys:
         provider = request.path_params["provider"]
         if provider not in self._providers:
             raise Refused(404, "provider_not_found", "There is no such provider that a key can be brought for.")
-        key = _key(await read_body(request.receive))
+        key = _key(await shaped_body(ProviderKeyBody, request))
         with _worded():
             box = await self._parts.vault.box(identity.account)
             async with borrowed(self._parts.pool) as connection:
@@ -218,15 +214,9 @@ def _worded() -> Iterator[None]:
         raise Refused(401, "invalid_api_key", "This account has been erased.") from None
 
 
-def _key(raw: bytes) -> str:
+def _key(body: ProviderKeyBody) -> str:
     """Raises Refused, whose words never repeat what was sent."""
-    if len(raw) > BODY_BYTES_MAX:
-        raise Refused(413, "request_too_large", f"A provider key's body has at most {BODY_BYTES_MAX} bytes.")
-    parse_object(raw)
-    try:
-        key = ProviderKeyBody.model_validate_json(raw).api_key.get_secret_value()
-    except ValidationError as invalid:
-        raise refuse_invalid(invalid) from None
+    key = body.api_key.get_secret_value()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise Refused(400, "invalid_value", "A provider key is one word of visible ASCII.", param="api_key")
     return key

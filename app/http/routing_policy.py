@@ -59,9 +59,7 @@ class RoutingPolicies:
         """Write the whole policy anew; it holds for requests that come from now on."""
         identity = await self._identity(request)
         account = identity.account
-        raw = await read_body(request.receive)
-        if len(raw) > BODY_BYTES_MAX:
-            raise Refused(413, "request_too_large", f"A routing policy has at most {BODY_BYTES_MAX} bytes.")
+        raw = await read_body(request.receive, BODY_BYTES_MAX)
         parse_object(raw)  # refuses what is no object, too deep, or holds a NUL, which Postgres cannot keep
         policy = _policy(raw, self._parts.catalogue_of(identity))
         try:

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from app.http.json_body import parse_object, read_body
-from app.http.refusals import Refused
 from app.http.shapes import refuse_invalid
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -19,10 +18,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 async def shaped_body(shape: type[Body], request: Request) -> Body:
     """None at all stands for an empty object. Raises Refused: 400 for another shape, 413 for too much."""
-    raw = await read_body(request.receive)
-    if len(raw) > BODY_BYTES_MAX:
-        raise Refused(413, "request_too_large", f"What this route takes has at most {BODY_BYTES_MAX} bytes.")
-    raw = raw or b"{}"
+    raw = await read_body(request.receive, BODY_BYTES_MAX) or b"{}"
     parse_object(raw)  # refuses what is no object, too deep, or holds a NUL, which Postgres cannot keep
     try:
         return shape.model_validate_json(raw)
