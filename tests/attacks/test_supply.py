@@ -56,8 +56,8 @@ def test_what_no_package_brought_is_named(tmp_path: Path) -> None:
     (tmp_path / "good-1.dist-info" / "RECORD").write_text("good/__init__.py,,\nalone.py,,\ngood-1.dist-info/RECORD,,\n")
     for name in ("good", "evil", "__pycache__"):
         (tmp_path / name).mkdir()
-    for name in ("alone.py", "orjson.py"):
-        (tmp_path / name).touch()
+    for name in ("good/__init__.py", "alone.py", "orjson.py"):
+        (tmp_path / name).touch()  # what a package claims and has not is no file of its, to newer readers of its list
     assert [fault.split()[0] for fault in unowned(tmp_path)] == ["evil", "orjson.py"]
 
 
