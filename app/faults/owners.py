@@ -14,6 +14,8 @@ from typing import Final
 ROLES: Final = ("web", "worker", "projector")
 _LOCAL, _INODE = 1, 9
 """Columns of /proc/net/tcp."""
+NOBODYS: Final = "0"
+"""The inode of a connection that has ended."""
 
 
 class Owners:
@@ -24,24 +26,24 @@ class Owners:
 
     def of(self, port: int) -> str | None:
         """The role of the process whose socket has this port of 127.0.0.1; None where none of ours has."""
-        inode = _inode(port)
-        if inode is None or not self._facts_file.exists():
+        sockets = set(_sockets(port))
+        if not sockets or not self._facts_file.exists():
             return None
         pids = json.loads(self._facts_file.read_text())["pids"]
         for role in ROLES:
             for pid in pids[role]:
-                if f"socket:[{inode}]" in _open_files(pid):
+                if not sockets.isdisjoint(_open_files(pid)):
                     return role
         return None
 
 
-def _inode(port: int) -> str | None:
+def _sockets(port: int) -> Iterator[str]:
+    """One port may serve several connections, to different ends; one that only waits to be forgotten is nobody's."""
     wanted = f"0100007F:{port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         columns = line.split()
-        if columns[_LOCAL] == wanted:
-            return columns[_INODE]
-    return None
+        if columns[_LOCAL] == wanted and columns[_INODE] != NOBODYS:
+            yield f"socket:[{columns[_INODE]}]"
 
 
 def _open_files(pid: int) -> Iterator[str]:
