@@ -139,6 +139,8 @@ class Shell:
         """
         if scope["http_version"] not in _VERSIONS:
             raise Refused(505, "unsupported_http_version", "This door speaks HTTP/1.1.")
+        if "\0" in scope["path"]:
+            raise Refused(404, "unknown_url", "Nothing here has a name with a NUL in it.")  # Postgres takes none
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         head_bytes, hosts, keys, declared = 0, 0, 0, None
         for name, value in headers:

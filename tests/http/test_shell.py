@@ -52,6 +52,11 @@ async def test_an_unknown_path_is_a_404_in_openai_s_shape(port: int) -> None:
     assert error(await exchange(port, request("GET", "/nowhere"))) == (404, "unknown_url")
 
 
+async def test_a_path_with_a_nul_in_it_reaches_no_route(port: int) -> None:
+    path = "/v1/refuse/418%00/chat/completions"
+    assert error(await exchange(port, request("POST", path))) == (404, "unknown_url")
+
+
 async def test_a_wrong_method_is_a_405_that_says_which_are_right(port: int) -> None:
     said = await exchange(port, request("GET", "/echo"))
     assert error(said) == (405, "method_not_supported")
