@@ -147,7 +147,7 @@ class Life(RuleBasedStateMachine):
             id = read(words[b"__data__"]).subject
             before, _ = pending[id]
             assert (entry, attempt) == (before.entry, before.attempt + 1)
-            if id in self.owned:
+            if id in self.owned and self.owned[id][1] != worker:  # its own former life is over, and tells nothing
                 self.stale.append(self.owned[id])
             self.owned[id] = replace(before, attempt=attempt), worker
         self.left.clear()
