@@ -225,7 +225,10 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
     `restarted` marks a frame that voids what the follower has had before. Raises LogGone when the log goes away.
     """
     order = Order()
-    await log.heed(account, request)
+    try:
+        await log.heed(account, request)
+    except LogRefused as full:  # it takes no note of who follows, and the end is looked for every LOOK_AGAIN_S
+        structlog.get_logger().warning("follower_not_noted", request_id=request, reason=str(full)[:100])
     told = await log.frames(account, request, "0-0")
     for one in told or await _told_or_ended(log, account, request):
         verdict = order.judge(one)
