@@ -111,6 +111,8 @@ class Program:
             await asyncio.wait_for(asyncio.shield(self._process.wait()), within_s)
         except TimeoutError:
             self._voice.say(f"{self.name} did not end within {within_s:.0f} s and was killed")
+            self.kill()
+            await self._process.wait()
         self.kill()
 
     def kill(self) -> None:
