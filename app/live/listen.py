@@ -225,10 +225,7 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
     `restarted` marks a frame that voids what the follower has had before. Raises LogGone when the log goes away.
     """
     order = Order()
-    try:
-        await log.heed(account, request)
-    except LogRefused as full:  # it takes no note of who follows, and the end is looked for every LOOK_AGAIN_S
-        structlog.get_logger().warning("follower_not_noted", request_id=request, reason=str(full)[:100])
+    noted = await _noted(log, account, request)
     told = await log.frames(account, request, "0-0")
     for one in told or await _told_or_ended(log, account, request):
         verdict = order.judge(one)
@@ -253,6 +250,23 @@ async def follow(log: Log, account: str, request: str, after: str = "0-0") -> As
             if silent_ms >= LOOK_AGAIN_S * 1000:
                 silent_ms = 0
                 yield None
+                if not noted:
+                    noted = await _noted(log, account, request)
+                    match await _told_or_ended(log, account, request):
+                        case [Frame(kind="e") as last]:
+                            yield Heard(last, restarted=False)
+                            return
+
+
+async def _noted(log: Log, account: str, request: str) -> bool:
+    """Whether the end of this request will be written to its live stream. A log that is full takes no note: then the end
+    is looked for."""
+    try:
+        await log.heed(account, request)
+    except LogRefused as full:
+        structlog.get_logger().warning("follower_not_noted", request_id=request, reason=str(full)[:100])
+        return False
+    return True
 
 
 async def _told_or_ended(log: Log, account: str, request: str) -> list[Frame]:

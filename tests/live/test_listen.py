@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+from app.live import listen
 from app.live.listen import BEHIND_BYTES_MAX, ClientGone, Follower, Heard, Listener, Waiting, follow
 from app.log import Connection, Log, keys
 from app.log.log import FRAMES_MAX
@@ -302,3 +303,21 @@ async def test_the_reply_stream_of_a_busy_web_process_stays_short(log: Log) -> N
             assert len(await all_of(waiting)) == 2001
 
         assert await log.command("XLEN", keys.reply(0, WEB)) < 2001
+
+
+async def test_who_follows_while_the_log_is_full_hears_the_end_all_the_same(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "LOOK_AGAIN_S", 0.1)
+    monkeypatch.setattr(listen, "BLOCK_MS", 50)
+    at = await asked(log)
+    await log.command("CONFIG", "SET", "maxmemory", 1)
+    try:
+        async with asyncio.timeout(30), aclosing(follow(log, ACCOUNT, REQUEST)) as frames:
+            assert await anext(frames) is None, "nothing yet"
+            await log.command("CONFIG", "SET", "maxmemory", 0)
+            await failed(log, at)
+            rest = [one async for one in frames if one is not None]
+    finally:
+        await log.command("CONFIG", "SET", "maxmemory", 0)
+    assert [one.frame.kind for one in rest] == ["e"]
